@@ -1,0 +1,31 @@
+//! The custom resources of group `daypass.dev`, version `v1alpha1`: shapes and schema rules, no logic.
+//!
+//! Owns field names, bounds and the CEL rules that the API server enforces by itself. Must never hold a decision.
+//! Everything else reads these types; `crds()` is the one source of every CRD manifest.
+
+pub mod class;
+pub mod condition;
+pub mod crds;
+pub mod lease;
+pub mod policy;
+pub mod reason;
+pub mod request;
+pub mod ttl;
+
+pub use class::{CredentialClass, CredentialClassSpec};
+pub use condition::Condition;
+pub use crds::crds;
+pub use lease::{CredentialLease, CredentialLeaseSpec};
+pub use policy::{AccessPolicy, ClusterAccessPolicy};
+pub use reason::{DenialReason, EndReason, FailureReason, Proof};
+pub use request::{AccessRequest, AccessRequestSpec, Delivery, RequestState, Requester};
+pub use ttl::Ttl;
+
+/// API group of every kind here.
+pub const GROUP: &str = "daypass.dev";
+/// Label on every Secret that holds or will hold a credential: the UID of its AccessRequest.
+pub const LABEL_REQUEST_UID: &str = "daypass.dev/request-uid";
+/// Label on Secrets of the operator's namespace that hold a certificate authority managed by Daypass.
+pub const LABEL_CA: &str = "daypass.dev/ca";
+/// Annotation that the admission policy *leave* asks for before the operator's namespace or a CRD is deleted.
+pub const ANNOTATION_DRAINED: &str = "daypass.dev/drained";

@@ -1,0 +1,1 @@
+//! CEL behind a fence: the only user of the `cel` crate.

@@ -1,0 +1,1 @@
+//! What an installation consists of: the admission guard, RBAC, the workload. One source for chart, kustomize base and tests.

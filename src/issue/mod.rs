@@ -1,0 +1,3 @@
+//! Everything that touches keys.
+
+pub mod x509;

@@ -1,0 +1,1 @@
+//! X.509: certificate authorities, signing requests, certificate profiles.

@@ -1,0 +1,1 @@
+//! `Secret<T>`: the one wrapper for bytes that must never be printed.
