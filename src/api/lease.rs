@@ -137,6 +137,8 @@ pub struct LeaseX509 {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub dns_names: Vec<String>,
+    /// End of the certificate itself. The grant may end earlier (`expiresAt` can shrink); the certificate is dead only from here on.
+    pub not_after: Timestamp,
 }
 
 /// The wish of a person to end a credential.

@@ -70,8 +70,10 @@ pub enum FailureReason {
     TimedOut,
     /// What was prepared for the credential is gone or was changed by somebody else.
     ReserveLost,
+    /// The attempt was ended before its credential was released; the message says by what.
+    Withdrawn,
 }
-names!(FailureReason { TimedOut, ReserveLost });
+names!(FailureReason { TimedOut, ReserveLost, Withdrawn });
 
 /// What ended a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]

@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod decision;
+pub mod guard;
 pub mod snapshot;
 
 pub use decide::{decide, reconsider};

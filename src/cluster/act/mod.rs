@@ -1,0 +1,50 @@
+//! The only writer. Each function is one API call (or says why it is more), bounded in time and never repeated by itself.
+//!
+//! `Ledger` writes leases and requests, `secrets` what tenants receive, `publish` what everybody may read.
+#![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
+
+mod ledger;
+pub mod publish;
+mod secrets;
+
+use kube::Client;
+
+pub use secrets::{Reserved, SecretContent};
+
+/// Writes with one client. The issuing and the ending side have one each, with connections of their own.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    /// The operator's own namespace.
+    namespace: String,
+}
+
+impl Writer {
+    /// A writer that keeps its ledger in `namespace`.
+    pub fn new(client: Client, namespace: impl Into<String>) -> Self {
+        Self { client, namespace: namespace.into() }
+    }
+
+    /// The operator's own namespace.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The client, for reads.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+}
+
+/// Field manager of every write.
+pub const FIELD_MANAGER: &str = "daypass";
+
+fn post() -> kube::api::PostParams {
+    kube::api::PostParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() }
+}
+
+/// Delete exactly this object, at once: `Background` drops what a tenant's blocking dependent would hold for ever.
+fn exactly(uid: &str) -> kube::api::DeleteParams {
+    let preconditions = kube::api::Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    kube::api::DeleteParams::background().preconditions(preconditions)
+}

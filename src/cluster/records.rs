@@ -1,0 +1,303 @@
+//! What the caches keep of each object: enough to decide and to write back, and no more.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount},
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{ResourceExt, core::DeserializeGuard};
+
+use super::cache::{Cached, Key};
+use crate::{
+    api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease},
+    core::snapshot::{self, PolicyId},
+};
+
+impl Cached for AccessRequest {
+    fn key(&self) -> Key {
+        key_of(&self.metadata)
+    }
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+impl Cached for CredentialLease {
+    fn key(&self) -> Key {
+        key_of(&self.metadata)
+    }
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+/// A pod, for triggers: the decision itself reads the pod live.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodRecord {
+    /// Where it lives.
+    pub key: Key,
+    /// Its UID.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its phase.
+    pub phase: String,
+    /// When it is to be gone.
+    pub deletion: Option<Timestamp>,
+    /// Its service account.
+    pub service_account: String,
+    /// Its node.
+    pub node_name: String,
+    /// Its root owner, as far as it can be read off the pod.
+    pub workload: String,
+}
+
+impl Cached for PodRecord {
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+impl PodRecord {
+    /// What is kept of a pod.
+    pub fn of(pod: &Pod) -> Self {
+        let spec = pod.spec.as_ref();
+        Self {
+            key: key_of(&pod.metadata),
+            uid: pod.uid().unwrap_or_default(),
+            labels: pod.labels().clone(),
+            phase: pod.status.as_ref().and_then(|s| s.phase.clone()).unwrap_or_default(),
+            deletion: pod.metadata.deletion_timestamp.as_ref().map(|t| t.0),
+            service_account: spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
+            node_name: spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
+            workload: workload_of(pod),
+        }
+    }
+
+    /// The facts that a decision takes.
+    pub fn facts(&self) -> snapshot::Pod {
+        snapshot::Pod {
+            uid: self.uid.clone(),
+            service_account: self.service_account.clone(),
+            node_name: self.node_name.clone(),
+            phase: self.phase.clone(),
+            deletion: self.deletion,
+            labels: self.labels.clone(),
+            workload: self.workload.clone(),
+        }
+    }
+}
+
+/// An object of which only name, UID and a pruned JSON form (for CEL) matter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectRecord {
+    /// Where it lives.
+    pub key: Key,
+    /// Its UID.
+    pub uid: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// It is being deleted.
+    pub terminating: bool,
+    /// The object as the API gives it, less managedFields.
+    pub json: serde_json::Value,
+}
+
+impl Cached for ObjectRecord {
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+impl ObjectRecord {
+    /// What is kept of a namespace.
+    pub fn namespace(object: Namespace) -> Self {
+        Self::new(object)
+    }
+
+    /// What is kept of a node: its image list and addresses are long and change often.
+    pub fn node(mut object: Node) -> Self {
+        if let Some(status) = &mut object.status {
+            status.images = None;
+            status.volumes_attached = None;
+            status.volumes_in_use = None;
+        }
+        Self::new(object)
+    }
+
+    /// What is kept of a service account.
+    pub fn service_account(object: ServiceAccount) -> Self {
+        Self::new(object)
+    }
+
+    fn new<K: kube::Resource + serde::Serialize>(mut object: K) -> Self {
+        let meta = object.meta_mut();
+        meta.managed_fields = None;
+        let (key, uid) = (key_of(meta), meta.uid.clone().unwrap_or_default());
+        let labels = meta.labels.clone().unwrap_or_default();
+        let terminating = meta.deletion_timestamp.is_some();
+        let json = serde_json::to_value(&object).unwrap_or_default();
+        Self { key, uid, labels, terminating, json }
+    }
+}
+
+/// A class, or why it cannot be read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassRecord {
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// The class; `Err` when this version of the operator cannot read it.
+    pub class: Result<CredentialClass, String>,
+}
+
+impl Cached for ClassRecord {
+    fn key(&self) -> Key {
+        key_of(&self.metadata)
+    }
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+impl ClassRecord {
+    /// What is kept of a class.
+    pub fn of(object: DeserializeGuard<CredentialClass>) -> Self {
+        match object.0 {
+            Ok(mut class) => {
+                class.metadata.managed_fields = None;
+                Self { metadata: class.metadata.clone(), class: Ok(class) }
+            }
+            Err(invalid) => Self { metadata: invalid.metadata, class: Err(invalid.error) },
+        }
+    }
+}
+
+/// A policy of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PolicyObject {
+    /// For the whole cluster.
+    Cluster(Box<ClusterAccessPolicy>),
+    /// For its own namespace.
+    Namespaced(Box<AccessPolicy>),
+    /// This version of the operator cannot read it.
+    Unreadable(String),
+}
+
+/// A policy with its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyRecord {
+    /// Which.
+    pub id: PolicyId,
+    /// Its metadata.
+    pub metadata: ObjectMeta,
+    /// The policy.
+    pub object: PolicyObject,
+}
+
+impl Cached for PolicyRecord {
+    fn key(&self) -> Key {
+        key_of(&self.metadata)
+    }
+    fn uid(&self) -> &str {
+        self.metadata.uid.as_deref().unwrap_or_default()
+    }
+}
+
+impl PolicyRecord {
+    /// What is kept of a ClusterAccessPolicy.
+    pub fn cluster(object: DeserializeGuard<ClusterAccessPolicy>) -> Self {
+        let (metadata, object) = match object.0 {
+            Ok(policy) => (policy.metadata.clone(), PolicyObject::Cluster(Box::new(policy))),
+            Err(invalid) => (invalid.metadata, PolicyObject::Unreadable(invalid.error)),
+        };
+        Self::new(None, metadata, object)
+    }
+
+    /// What is kept of an AccessPolicy.
+    pub fn namespaced(object: DeserializeGuard<AccessPolicy>) -> Self {
+        let (metadata, object) = match object.0 {
+            Ok(policy) => (policy.metadata.clone(), PolicyObject::Namespaced(Box::new(policy))),
+            Err(invalid) => (invalid.metadata, PolicyObject::Unreadable(invalid.error)),
+        };
+        Self::new(metadata.namespace.clone(), metadata, object)
+    }
+
+    fn new(namespace: Option<String>, mut metadata: ObjectMeta, object: PolicyObject) -> Self {
+        metadata.managed_fields = None;
+        Self { id: PolicyId { namespace, name: metadata.name.clone().unwrap_or_default() }, metadata, object }
+    }
+}
+
+/// A Secret of the operator's own namespace that may hold a certificate authority.
+#[derive(Clone)]
+pub struct SecretRecord {
+    /// Where it lives.
+    pub key: Key,
+    /// Its UID.
+    pub uid: String,
+    /// The object; never printed.
+    pub secret: Secret,
+}
+
+impl Cached for SecretRecord {
+    fn key(&self) -> Key {
+        self.key.clone()
+    }
+    fn uid(&self) -> &str {
+        &self.uid
+    }
+}
+
+impl SecretRecord {
+    /// What is kept of a Secret.
+    pub fn of(mut secret: Secret) -> Self {
+        secret.metadata.managed_fields = None;
+        Self { key: key_of(&secret.metadata), uid: secret.uid().unwrap_or_default(), secret }
+    }
+}
+
+/// A request without what is only needed once: managedFields always, CSR and certificate once it is answered.
+pub fn prune_request(mut request: AccessRequest) -> AccessRequest {
+    request.metadata.managed_fields = None;
+    if let Some(status) = &mut request.status
+        && status.state != crate::api::RequestState::Pending
+    {
+        // An empty CSR still says how the credential is delivered.
+        request.spec.csr = request.spec.csr.take().map(|_| String::new());
+        if let Some(credential) = &mut status.credential {
+            credential.certificate = None;
+            credential.ca_bundle = String::new();
+        }
+    }
+    request
+}
+
+/// A lease without managedFields.
+pub fn prune_lease(mut lease: CredentialLease) -> CredentialLease {
+    lease.metadata.managed_fields = None;
+    lease
+}
+
+/// Namespace and name.
+pub fn key_of(metadata: &ObjectMeta) -> Key {
+    Key::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+/// The pod's root owner, read off the pod alone: a ReplicaSet that carries the pod's template hash belongs to a Deployment.
+pub fn workload_of(pod: &Pod) -> String {
+    let controller = |owner: &&OwnerReference| owner.controller == Some(true);
+    let Some(owner) = pod.owner_references().iter().find(controller) else { return format!("Pod/{}", pod.name_any()) };
+    let hash = pod.labels().get("pod-template-hash");
+    match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())).and_then(|name| name.strip_suffix('-')) {
+        Some(name) if owner.kind == "ReplicaSet" => format!("Deployment/{name}"),
+        _ => format!("{}/{}", owner.kind, owner.name),
+    }
+}

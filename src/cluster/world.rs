@@ -1,0 +1,192 @@
+//! All caches together, and the indices over them that a decision or a trigger needs without walking everything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    Cache,
+    cache::{Cached, Change, Key},
+    records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
+};
+use crate::api::{AccessRequest, CredentialLease};
+
+/// What the operator knows of the cluster.
+#[derive(Default)]
+pub struct World {
+    /// Requests of every namespace.
+    pub requests: Arc<Cache<AccessRequest>>,
+    /// The ledger.
+    pub leases: Arc<Cache<CredentialLease>>,
+    /// Classes.
+    pub classes: Arc<Cache<ClassRecord>>,
+    /// ClusterAccessPolicies.
+    pub cluster_policies: Arc<Cache<PolicyRecord>>,
+    /// AccessPolicies.
+    pub policies: Arc<Cache<PolicyRecord>>,
+    /// Pods.
+    pub pods: Arc<Cache<PodRecord>>,
+    /// Nodes.
+    pub nodes: Arc<Cache<ObjectRecord>>,
+    /// Namespaces.
+    pub namespaces: Arc<Cache<ObjectRecord>>,
+    /// Service accounts.
+    pub service_accounts: Arc<Cache<ObjectRecord>>,
+    /// Secrets of the operator's own namespace.
+    pub secrets: Arc<Cache<SecretRecord>>,
+    index: Mutex<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    /// UID → where the request lives.
+    request_by_uid: HashMap<String, Key>,
+    /// Requester's username → its requests.
+    requests_by_user: HashMap<String, BTreeSet<Key>>,
+    /// Request UID → its lease.
+    lease_by_request: HashMap<String, Key>,
+    /// Requester's username → its leases that are not closed.
+    open_by_user: HashMap<String, BTreeSet<Key>>,
+    /// Pod UID → its leases that are not closed.
+    open_by_pod: HashMap<String, BTreeSet<Key>>,
+}
+
+impl World {
+    /// Keeps the indices in step with a change of a request. Call it before anybody acts on the change.
+    pub fn index_request(&self, change: &Change<AccessRequest>) {
+        let (request, present) = match change {
+            Change::Applied(request) => (request, true),
+            Change::Deleted(request) => (request, false),
+            Change::Synced => return,
+        };
+        let key = request.key();
+        let mut index = self.index();
+        let of_user = index.requests_by_user.entry(request.spec.requester.username.clone()).or_default();
+        if present {
+            of_user.insert(key.clone());
+            index.request_by_uid.insert(request.uid().to_owned(), key);
+        } else {
+            of_user.remove(&key);
+            if of_user.is_empty() {
+                index.requests_by_user.remove(&request.spec.requester.username);
+            }
+            index.request_by_uid.remove(request.uid());
+        }
+    }
+
+    /// Keeps the indices in step with a change of a lease.
+    pub fn index_lease(&self, change: &Change<CredentialLease>) {
+        let (lease, present) = match change {
+            Change::Applied(lease) => (lease, true),
+            Change::Deleted(lease) => (lease, false),
+            Change::Synced => return,
+        };
+        let (key, open) = (lease.key(), present && !lease.is_closed());
+        let mut index = self.index();
+        if present {
+            index.lease_by_request.insert(lease.spec.request_uid.clone(), key.clone());
+        } else {
+            index.lease_by_request.remove(&lease.spec.request_uid);
+        }
+        file(&mut index.open_by_user, &lease.spec.requester.username, &key, open);
+        file(&mut index.open_by_pod, &lease.spec.requester.pod_uid, &key, open);
+    }
+
+    /// The request with this UID.
+    pub fn request(&self, uid: &str) -> Option<Arc<AccessRequest>> {
+        let key = self.index().request_by_uid.get(uid).cloned()?;
+        self.requests.get(&key).filter(|request| request.uid() == uid)
+    }
+
+    /// Every request of one identity.
+    pub fn requests_of(&self, username: &str) -> Vec<Arc<AccessRequest>> {
+        let keys = self.index().requests_by_user.get(username).cloned().unwrap_or_default();
+        keys.iter().filter_map(|key| self.requests.get(key)).collect()
+    }
+
+    /// The lease of a request.
+    pub fn lease_of(&self, request_uid: &str) -> Option<Arc<CredentialLease>> {
+        let key = self.index().lease_by_request.get(request_uid).cloned()?;
+        self.leases.get(&key)
+    }
+
+    /// Leases of one identity that are not closed.
+    pub fn open_leases_of(&self, username: &str) -> Vec<Arc<CredentialLease>> {
+        let keys = self.index().open_by_user.get(username).cloned().unwrap_or_default();
+        keys.iter().filter_map(|key| self.leases.get(key)).collect()
+    }
+
+    /// Leases of one pod that are not closed.
+    pub fn open_leases_of_pod(&self, pod_uid: &str) -> Vec<Key> {
+        self.index().open_by_pod.get(pod_uid).into_iter().flatten().cloned().collect()
+    }
+
+    /// Every lease that is not closed.
+    pub fn open_leases(&self) -> Vec<Arc<CredentialLease>> {
+        let keys: Vec<Key> = self.index().open_by_user.values().flatten().cloned().collect();
+        keys.iter().filter_map(|key| self.leases.get(key)).collect()
+    }
+
+    /// How many leases are not closed, for each policy and for each class.
+    pub fn live(&self) -> (BTreeMap<String, i64>, BTreeMap<String, i64>) {
+        let (mut by_policy, mut by_class) = (BTreeMap::new(), BTreeMap::new());
+        for lease in self.open_leases() {
+            *by_policy.entry(lease.spec.policy.name.clone()).or_default() += 1;
+            *by_class.entry(lease.spec.class_name.clone()).or_default() += 1;
+        }
+        (by_policy, by_class)
+    }
+
+    /// Every policy of both kinds that could concern a namespace.
+    pub fn policies_for(&self, namespace: &str) -> Vec<Arc<PolicyRecord>> {
+        let mut all = self.cluster_policies.list();
+        all.extend(self.policies.list().into_iter().filter(|policy| policy.id.namespace.as_deref() == Some(namespace)));
+        all
+    }
+
+    /// Names of the caches that are not filled yet.
+    pub fn unsynced(&self) -> Vec<&'static str> {
+        self.health().into_iter().filter(|(_, synced, _)| !synced).map(|(name, ..)| name).collect()
+    }
+
+    /// Names of the caches whose watch has been failing for longer than `limit`.
+    pub fn stale(&self, now: Instant, limit: Duration) -> Vec<&'static str> {
+        let too_old = |since: Option<Instant>| since.is_some_and(|since| now.duration_since(since) > limit);
+        self.health().into_iter().filter(|(.., failing)| too_old(*failing)).map(|(name, ..)| name).collect()
+    }
+
+    fn health(&self) -> [(&'static str, bool, Option<Instant>); 10] {
+        fn of<R: Cached>(name: &'static str, cache: &Cache<R>) -> (&'static str, bool, Option<Instant>) {
+            (name, cache.synced(), cache.failing_since())
+        }
+        [
+            of("accessrequests", &self.requests),
+            of("credentialleases", &self.leases),
+            of("credentialclasses", &self.classes),
+            of("clusteraccesspolicies", &self.cluster_policies),
+            of("accesspolicies", &self.policies),
+            of("pods", &self.pods),
+            of("nodes", &self.nodes),
+            of("namespaces", &self.namespaces),
+            of("serviceaccounts", &self.service_accounts),
+            of("secrets", &self.secrets),
+        ]
+    }
+
+    fn index(&self) -> std::sync::MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn file(map: &mut HashMap<String, BTreeSet<Key>>, name: &str, key: &Key, present: bool) {
+    if present {
+        map.entry(name.to_owned()).or_default().insert(key.clone());
+    } else if let Some(keys) = map.get_mut(name) {
+        keys.remove(key);
+        if keys.is_empty() {
+            map.remove(name);
+        }
+    }
+}
