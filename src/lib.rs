@@ -4,6 +4,7 @@
 //! `main, cli → app → controller → cluster, issue, expr → core → api`.
 
 pub mod api;
+pub mod cluster;
 pub mod core;
 pub mod expr;
 pub mod install;

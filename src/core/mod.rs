@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod decision;
 pub mod guard;
+pub mod names;
 pub mod snapshot;
 
 pub use decide::{decide, reconsider};
