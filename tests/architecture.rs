@@ -71,6 +71,8 @@ fn wrong_samples_are_caught_and_the_rule_is_named() {
         ("src/expr/fence.rs", "use crate::secret::Secret;", "expr may not use crate::secret"),
         ("src/controller/request.rs", "use crate::app;", "controller may not use crate::app"),
         ("src/controller/request.rs", "use rcgen::KeyPair;", "rcgen belongs to issue"),
+        ("src/controller/request.rs", "use aws_lc_rs::signature::Ed25519KeyPair;", "aws_lc_rs belongs to issue"),
+        ("src/cluster/act/mod.rs", "use aws_lc_rs::rand::SystemRandom;", "aws_lc_rs::rand belongs to issue, controller"),
         ("src/controller/request.rs", "fn f() { let p = cel::Program::compile(s); }", "cel belongs to expr"),
         ("src/controller/request.rs", "fn f() { key.expose(); }", "expose() belongs to"),
         ("src/controller/request.rs", "#![allow(clippy::disallowed_methods)]", "clippy::disallowed_methods belongs to"),
