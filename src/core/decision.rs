@@ -111,8 +111,10 @@ pub enum Reconsideration {
     End {
         /// Why.
         reason: EndReason,
-        /// A sentence for people.
+        /// A sentence that the requester may read.
         message: String,
+        /// Which policy and which part of it, for the decision log; not for status.
+        detail: String,
     },
     /// No definite result (an error, a late answer, a broken or vanished policy inside its grace): try again later, change nothing.
     Undecided(String),

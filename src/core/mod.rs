@@ -2,10 +2,14 @@
 
 pub mod decide;
 pub mod decision;
+pub mod explain;
+#[cfg(test)]
+mod fixture;
 pub mod guard;
+pub mod matching;
 pub mod names;
 pub mod snapshot;
 
-pub use decide::{decide, reconsider};
+pub use decide::{could_apply, decide, reconsider};
 pub use decision::{Considered, Decision, Denial, Grant, Reconsideration, Verdict};
 pub use snapshot::Snapshot;

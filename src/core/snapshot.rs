@@ -140,6 +140,17 @@ pub struct PolicyId {
     pub name: String,
 }
 
+impl PolicyId {
+    /// Reads what `Display` writes, as it stands in leases and status.
+    pub fn read(text: &str) -> Option<Self> {
+        match text.split('/').collect::<Vec<_>>()[..] {
+            ["ClusterAccessPolicy", name] => Some(Self { namespace: None, name: name.to_owned() }),
+            ["AccessPolicy", namespace, name] => Some(Self { namespace: Some(namespace.to_owned()), name: name.to_owned() }),
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for PolicyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.namespace {

@@ -1,0 +1,193 @@
+//! What the policies say of a request that passed every gate.
+//!
+//! Any Forbid that applies denies. Else the most permissive Permit decides: one that grants (the shortest lifetime, then the first by id),
+//! else one that refuses for a reason that time may cure (`LimitReached`), else one whose conditions do not hold (`GateFailed`), each the
+//! first by id. So the requester is told of the shortest way to a credential, and the order of the policies never matters.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        decision::{Consideration, Considered, Decision, Denial, Grant, Verdict},
+        matching::{self, Match, namespace_set},
+        snapshot::{PolicyFacts, Snapshot, Tri},
+    },
+    gates::Ask,
+    lifetime::{Lifetime, PolicyLifetimes, lifetime},
+};
+use crate::api::{DenialReason, policy::Effect};
+
+/// Ask again after this when a limit is reached: a lease of the usual few minutes may well have ended.
+const RETRY_LIMIT: Duration = Duration::from_secs(30);
+
+/// What came of one policy.
+enum Finding {
+    DoesNotApply(String),
+    Permits(Lifetime),
+    Refuses {
+        reason: DenialReason,
+        /// What the requester may read.
+        message: String,
+        /// What the decision log and `daypass explain` tell.
+        detail: String,
+    },
+}
+
+pub(super) fn judge(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
+    let mut policies: Vec<&PolicyFacts> = snapshot.policies.iter().collect();
+    policies.sort_by(|a, b| (&a.id, &a.uid).cmp(&(&b.id, &b.uid)));
+    let looked: Vec<(&PolicyFacts, Finding)> = policies.into_iter().map(|policy| (policy, look(policy, snapshot, ask))).collect();
+    let verdict = refusal(&looked, DenialReason::Forbidden, None)
+        .or_else(|| grant(&looked, ask))
+        .or_else(|| refusal(&looked, DenialReason::LimitReached, Some(RETRY_LIMIT)))
+        .or_else(|| refusal(&looked, DenialReason::GateFailed, None))
+        .unwrap_or_else(|| not_permitted(snapshot, ask));
+    Decision { verdict, considered: looked.into_iter().map(|(policy, finding)| considered(policy, finding)).collect() }
+}
+
+fn look(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Finding {
+    match (matching::policy(policy, snapshot), policy.effect) {
+        (Match::No(why), _) | (Match::Unknown(why), Effect::Permit) => Finding::DoesNotApply(why),
+        (Match::Unknown(why), Effect::Forbid) => forbidden(snapshot, format!("it could not be told whether it applies: {why}")),
+        (Match::Yes, Effect::Forbid) => forbid(policy, snapshot),
+        (Match::Yes, Effect::Permit) => permit(policy, snapshot, ask),
+    }
+}
+
+/// A Forbid fails closed: whatever keeps it from being read or evaluated counts as true.
+fn forbid(policy: &PolicyFacts, snapshot: &Snapshot) -> Finding {
+    if let Some(problem) = &policy.broken {
+        return forbidden(snapshot, format!("it is broken, and a broken Forbid refuses: {problem}"));
+    }
+    match condition(policy) {
+        Tri::True if policy.has_when => forbidden(snapshot, "when is true".to_owned()),
+        Tri::True => forbidden(snapshot, "it applies".to_owned()),
+        Tri::False => Finding::DoesNotApply("when is false".to_owned()),
+        Tri::Error(problem) => forbidden(snapshot, format!("when failed, and a Forbid that cannot be evaluated refuses: {problem}")),
+    }
+}
+
+fn permit(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Finding {
+    let lifetimes = match policy.broken.clone().map_or_else(|| PolicyLifetimes::of(policy), Err) {
+        Ok(lifetimes) => lifetimes,
+        Err(problem) => return Finding::DoesNotApply(format!("broken: {problem}")),
+    };
+    match condition(policy) {
+        Tri::False => return Finding::DoesNotApply("when is false".to_owned()),
+        Tri::Error(problem) => return Finding::DoesNotApply(format!("when failed: {problem}")),
+        Tri::True => {}
+    }
+    require(policy).or_else(|| limits(policy)).unwrap_or_else(|| Finding::Permits(lifetime(snapshot, ask, policy, lifetimes)))
+}
+
+/// The verdict of `when`; a policy without one applies, and one that nobody evaluated has failed.
+pub(super) fn condition(policy: &PolicyFacts) -> Tri {
+    match &policy.when {
+        _ if !policy.has_when => Tri::True,
+        Some(verdict) => verdict.clone(),
+        None => Tri::Error("it was not evaluated".to_owned()),
+    }
+}
+
+fn require(policy: &PolicyFacts) -> Option<Finding> {
+    let failed: Vec<_> = policy.require.iter().filter(|(_, verdict)| *verdict != Some(Tri::True)).collect();
+    let (first, _) = failed.first()?;
+    let mut message = format!("condition {} does not hold: {}", first.name, first.message);
+    if failed.len() > 1 {
+        message.push_str(&format!(" (and {} more)", failed.len() - 1));
+    }
+    let details = failed.iter().map(|(requirement, verdict)| match verdict {
+        Some(Tri::Error(problem)) => format!("{} failed: {problem}", requirement.name),
+        None => format!("{} failed: it was not evaluated", requirement.name),
+        Some(_) => format!("{} is false", requirement.name),
+    });
+    Some(Finding::Refuses {
+        reason: DenialReason::GateFailed,
+        message,
+        detail: format!("require: {}", details.collect::<Vec<_>>().join("; ")),
+    })
+}
+
+fn limits(policy: &PolicyFacts) -> Option<Finding> {
+    let limits = policy.limits.as_ref()?;
+    // What a schema should have refused (a negative limit) allows nothing.
+    let reached = |limit: Option<i64>, count: u64| limit.is_some_and(|limit| count >= u64::try_from(limit).unwrap_or_default());
+    let (whose, detail) = if reached(limits.live, policy.live) {
+        ("service account", format!("limits.live: {} are live", policy.live))
+    } else if reached(limits.live_per_pod, policy.live_of_pod) {
+        ("pod", format!("limits.livePerPod: {} of this pod are live", policy.live_of_pod))
+    } else {
+        return None;
+    };
+    let message = format!(
+        "this {whose} holds as many live credentials as it may: ask again in 30s, or delete an AccessRequest that is no longer needed"
+    );
+    Some(Finding::Refuses { reason: DenialReason::LimitReached, message, detail })
+}
+
+fn forbidden(snapshot: &Snapshot, detail: String) -> Finding {
+    let message = format!("a policy forbids class {} for {}: ask the platform team", snapshot.request.spec.class_name, who(snapshot));
+    Finding::Refuses { reason: DenialReason::Forbidden, message, detail }
+}
+
+fn grant(looked: &[(&PolicyFacts, Finding)], ask: &Ask<'_>) -> Option<Verdict> {
+    let permits = looked.iter().filter_map(|(policy, finding)| match finding {
+        Finding::Permits(lifetime) => Some((*policy, lifetime)),
+        _ => None,
+    });
+    // The first of equals: they are in the order of their ids.
+    let (policy, lifetime) = permits.min_by_key(|(_, lifetime)| lifetime.ttl)?;
+    Some(Verdict::Allow(Grant {
+        policy: policy.id.clone(),
+        policy_uid: policy.uid.clone(),
+        policy_generation: policy.generation,
+        policy_hash: policy.hash.clone(),
+        ttl: lifetime.ttl,
+        asked: lifetime.asked,
+        cut_by: lifetime.cut_by.clone(),
+        class: Box::new(ask.class.clone()),
+        not_after: ask.not_after,
+    }))
+}
+
+fn refusal(looked: &[(&PolicyFacts, Finding)], wanted: DenialReason, retry_after: Option<Duration>) -> Option<Verdict> {
+    looked.iter().find_map(|(policy, finding)| match finding {
+        Finding::Refuses { reason, message, .. } if *reason == wanted => {
+            Some(Verdict::Deny(Denial { reason: wanted, message: message.clone(), retry_after, policy: Some(policy.id.clone()) }))
+        }
+        _ => None,
+    })
+}
+
+/// Says whom to ask: the owners of the namespace can help only if the class is delegated to it.
+fn not_permitted(snapshot: &Snapshot, ask: &Ask<'_>) -> Verdict {
+    let (class, namespace) = (&snapshot.request.spec.class_name, &snapshot.request.namespace);
+    let delegated =
+        ask.class.delegate_to.as_ref().is_some_and(|set| namespace_set(set, namespace, snapshot.namespace.as_ref()) == Match::Yes);
+    let next = if delegated {
+        format!("ask whoever looks after namespace {namespace} for an AccessPolicy, or the platform team for a ClusterAccessPolicy")
+    } else {
+        "ask the platform team for a ClusterAccessPolicy".to_owned()
+    };
+    let message = format!("no policy permits class {class} for {}: {next}", who(snapshot));
+    Verdict::Deny(Denial { reason: DenialReason::NotPermitted, message, retry_after: None, policy: None })
+}
+
+fn who(snapshot: &Snapshot) -> String {
+    let requester = &snapshot.request.spec.requester;
+    let name = requester.service_account().map_or(requester.username.as_str(), |(_, name)| name);
+    format!("service account {name} of namespace {}", snapshot.request.namespace)
+}
+
+fn considered(policy: &PolicyFacts, finding: Finding) -> Considered {
+    let result = match finding {
+        Finding::DoesNotApply(why) => Consideration::DoesNotApply(why),
+        Finding::Permits(lifetime) => Consideration::Permits { ttl: lifetime.ttl },
+        Finding::Refuses { reason, detail, .. } => Consideration::Refuses { reason, detail },
+    };
+    Considered { policy: policy.id.clone(), result }
+}
+
+#[cfg(test)]
+#[path = "policies_tests.rs"]
+mod tests;
