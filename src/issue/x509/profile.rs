@@ -1,0 +1,157 @@
+//! The profile of a pod's certificate, twice: how it is built, and what must be in it when it is read again.
+//!
+//! The two halves share nothing but the [`Leaf`]: [`parameters`] speaks to the encoder, [`check`] compares the finished bytes with
+//! encodings of its own. Whatever the encoder adds, drops or mistakes is found before a certificate is released. Called by `authority`.
+
+use jiff::Timestamp;
+use rcgen::{
+    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
+    string::Ia5String,
+};
+use time::OffsetDateTime;
+use x509_parser::{
+    certificate::X509Certificate,
+    extensions::X509Extension,
+    oid_registry::{self, Oid},
+    prelude::FromDer,
+    x509::X509Version,
+};
+
+use super::{
+    der::{BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, context, tlv},
+    key::RequestedKey,
+    leaf::{IssueError, Leaf},
+    provenance,
+};
+use crate::api::class::Usage;
+
+/// What every certificate of an authority repeats of it.
+#[derive(Clone, Debug)]
+pub(super) struct IssuerFacts {
+    /// DER of its subject.
+    pub(super) subject: Vec<u8>,
+    /// Its key identifier.
+    pub(super) key_id: Vec<u8>,
+}
+
+/// A finished certificate is not what was meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("its {0} is not what was meant")]
+pub struct Deviation(pub &'static str);
+
+/// Parameters for the encoder, from scratch: every field of the default that would put something into the certificate is set.
+pub(super) fn parameters(leaf: &Leaf) -> Result<CertificateParams, IssueError> {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name = DistinguishedName::new();
+    if let Some(name) = &leaf.names.common_name {
+        parameters.distinguished_name.push(DnType::CommonName, name.as_str());
+    }
+    // URI first; with an empty subject the encoder marks the extension critical, as RFC 5280 §4.2.1.6 asks.
+    parameters.subject_alt_names.push(SanType::URI(Ia5String::try_from(leaf.names.uri.as_str())?));
+    for name in &leaf.names.dns_names {
+        parameters.subject_alt_names.push(SanType::DnsName(Ia5String::try_from(name.as_str())?));
+    }
+    parameters.is_ca = IsCa::ExplicitNoCa;
+    parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    parameters.extended_key_usages = leaf
+        .usages
+        .iter()
+        .map(|usage| match usage {
+            Usage::ClientAuth => ExtendedKeyUsagePurpose::ClientAuth,
+            Usage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
+        })
+        .collect();
+    parameters.use_authority_key_identifier_extension = true;
+    parameters.serial_number = Some(SerialNumber::from_slice(&leaf.serial.to_bytes()));
+    (parameters.not_before, parameters.not_after) = whole_seconds(leaf.not_before)
+        .zip(whole_seconds(leaf.not_after))
+        .filter(|(start, end)| start < end)
+        .ok_or(IssueError::Validity { not_before: leaf.not_before, not_after: leaf.not_after })?;
+    parameters.custom_extensions =
+        vec![CustomExtension::from_oid_content(&provenance::OID, provenance::encode(&leaf.request_uid, &leaf.class))];
+    Ok(parameters)
+}
+
+/// Compares a finished certificate with what was meant, to the byte.
+pub(super) fn check(der: &[u8], leaf: &Leaf, key: &RequestedKey, issuer: &IssuerFacts) -> Result<(), Deviation> {
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|_| Deviation("encoding"))?;
+    let tbs = &certificate.tbs_certificate;
+    same("encoding", rest.is_empty())?;
+    same("version", tbs.version == X509Version::V3)?;
+    same("serial number", unsigned(tbs.raw_serial()) == leaf.serial.to_bytes())?;
+    same("signature algorithm", tbs.signature == certificate.signature_algorithm)?;
+    same("issuer", tbs.issuer.as_raw() == issuer.subject)?;
+    same("start of validity", tbs.validity.not_before.timestamp() == leaf.not_before.as_second())?;
+    same("end of validity", tbs.validity.not_after.timestamp() == leaf.not_after.as_second())?;
+    same("subject", tbs.subject.as_raw() == subject(leaf))?;
+    same("public key", tbs.subject_pki.raw == key.spki_der())?;
+    same("issuerUniqueID", tbs.issuer_uid.is_none())?;
+    same("subjectUniqueID", tbs.subject_uid.is_none())?;
+
+    let expected = extensions(leaf, key, issuer);
+    for (name, oid, critical, value) in &expected {
+        let same_oid = |extension: &&X509Extension<'_>| extension.oid == *oid;
+        let found: Vec<_> = tbs.extensions().iter().filter(same_oid).collect();
+        same(name, matches!(found[..], [extension] if extension.critical == *critical && extension.value == value.as_slice()))?;
+    }
+    same("list of extensions", tbs.extensions().len() == expected.len())
+}
+
+fn same(part: &'static str, holds: bool) -> Result<(), Deviation> {
+    if holds { Ok(()) } else { Err(Deviation(part)) }
+}
+
+fn whole_seconds(time: Timestamp) -> Option<OffsetDateTime> {
+    if time.subsec_nanosecond() != 0 { None } else { OffsetDateTime::from_unix_timestamp(time.as_second()).ok() }
+}
+
+/// Content of a positive INTEGER without the byte that keeps its sign.
+fn unsigned(integer: &[u8]) -> &[u8] {
+    integer.strip_prefix(&[0]).unwrap_or(integer)
+}
+
+fn subject(leaf: &Leaf) -> Vec<u8> {
+    let Some(name) = &leaf.names.common_name else { return tlv(SEQUENCE, &[]) };
+    let attribute = tlv(SEQUENCE, &[&tlv(OID, &[b"\x55\x04\x03"]), &tlv(UTF8_STRING, &[name.as_bytes()])]);
+    tlv(SEQUENCE, &[&tlv(SET, &[&attribute])])
+}
+
+/// Every extension: what it is called in an error, its OID, whether it is critical, its value.
+fn extensions(leaf: &Leaf, key: &RequestedKey, issuer: &IssuerFacts) -> Vec<(&'static str, Oid<'static>, bool, Vec<u8>)> {
+    let names: Vec<u8> = std::iter::once(tlv(context(6), &[leaf.names.uri.as_bytes()]))
+        .chain(leaf.names.dns_names.iter().map(|name| tlv(context(2), &[name.as_bytes()])))
+        .flatten()
+        .collect();
+    let usages: Vec<u8> = leaf.usages.iter().flat_map(|usage| tlv(OID, &[key_purpose(*usage)])).collect();
+    let subject_key_id = key_id(&key.spki_der());
+    let mut extensions = vec![
+        (
+            "authorityKeyIdentifier",
+            oid_registry::OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER,
+            false,
+            tlv(SEQUENCE, &[&tlv(context(0), &[&issuer.key_id])]),
+        ),
+        ("subjectKeyIdentifier", oid_registry::OID_X509_EXT_SUBJECT_KEY_IDENTIFIER, false, tlv(OCTET_STRING, &[&subject_key_id])),
+        ("basicConstraints", oid_registry::OID_X509_EXT_BASIC_CONSTRAINTS, true, tlv(SEQUENCE, &[])),
+        // Bit 0, digitalSignature: one byte with seven unused bits.
+        ("keyUsage", oid_registry::OID_X509_EXT_KEY_USAGE, true, tlv(BIT_STRING, &[&[7, 0x80]])),
+        ("extendedKeyUsage", oid_registry::OID_X509_EXT_EXTENDED_KEY_USAGE, false, tlv(SEQUENCE, &[&usages])),
+        ("subjectAltName", oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME, leaf.names.common_name.is_none(), tlv(SEQUENCE, &[&names])),
+    ];
+    if let Ok(oid) = Oid::from(&provenance::OID) {
+        extensions.push(("provenance extension", oid, false, provenance::encode(&leaf.request_uid, &leaf.class)));
+    }
+    extensions
+}
+
+fn key_purpose(usage: Usage) -> &'static [u8] {
+    match usage {
+        Usage::ServerAuth => b"\x2b\x06\x01\x05\x05\x07\x03\x01",
+        Usage::ClientAuth => b"\x2b\x06\x01\x05\x05\x07\x03\x02",
+    }
+}
+
+/// RFC 7093 §2 method 1 over the whole SubjectPublicKeyInfo, as the encoder derives it: the leftmost 160 bits of its SHA-256.
+pub(super) fn key_id(spki: &[u8]) -> Vec<u8> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki).as_ref()[..20].to_vec()
+}
