@@ -1,0 +1,60 @@
+//! *stamp* and *stamp-revoke*: the API server writes who asked and who ended. A convenience: `verify` and `ledger` have the last word.
+//!
+//! They skip the operator, or the canary's forged requester would be put right and never refused. JSON Patch, not ApplyConfiguration, which
+//! would merge with what a client wrote.
+
+use serde_json::{Value, json};
+
+use super::{
+    cel::{cel, pod_of_the_token},
+    policy::{Match, Policy, named, resources},
+};
+use crate::{api::GROUP, install::OperatorName};
+
+pub(super) const STAMP: &str = "stamp.daypass.dev";
+pub(super) const STAMP_REVOKE: &str = "stamp-revoke.daypass.dev";
+
+pub(super) fn stamp(operator: &OperatorName) -> Policy {
+    let concerns = Match {
+        rules: vec![resources(GROUP, &["accessrequests"], &["CREATE"])],
+        conditions: vec![
+            not_the_operator(operator),
+            // Without spec there is no place to patch, and the answer would be about JSON Patch instead of the missing spec.
+            named("has-spec", "has(object.spec)"),
+        ],
+    };
+    let patch = cel(
+        r#"
+        [JSONPatch{op: "add", path: "/spec/requester", value: Object.spec.requester{
+          username: request.userInfo.username,
+          uid: request.userInfo.?uid.orValue(""),
+          podName: variables.podName,
+          podUID: variables.podUID,
+          nodeName: variables.nodeName,
+          nodeUID: variables.nodeUID,
+          credentialID: variables.credentialID}}]
+        "#,
+        operator,
+    );
+    Policy::mutating(STAMP, concerns, json!({"variables": pod_of_the_token(), "mutations": [json_patch(patch)]}))
+}
+
+pub(super) fn stamp_revoke(operator: &OperatorName) -> Policy {
+    let concerns = Match {
+        rules: vec![resources(GROUP, &["credentialleases"], &["UPDATE"])],
+        conditions: vec![
+            not_the_operator(operator),
+            named("newly-revoked", "has(object.spec) && has(object.spec.revoke) && !has(oldObject.spec.revoke)"),
+        ],
+    };
+    let patch = r#"[JSONPatch{op: "add", path: "/spec/revoke/by", value: request.userInfo.username}]"#.to_owned();
+    Policy::mutating(STAMP_REVOKE, concerns, json!({"mutations": [json_patch(patch)]}))
+}
+
+fn not_the_operator(operator: &OperatorName) -> Value {
+    named("not-the-operator", cel("request.userInfo.username != $OPERATOR", operator))
+}
+
+fn json_patch(expression: String) -> Value {
+    json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}})
+}

@@ -1,0 +1,110 @@
+//! RBAC of the operator's own account, rendered from `rights`, and of what everybody may read.
+
+use serde_json::{Value, json};
+
+use super::{
+    Values,
+    object::{NAME, metadata, metadata_in, operator_subject},
+    rights::{RIGHTS, ROOTS, Reach, Right},
+};
+
+/// Name of the Role and RoleBinding in each namespace where credentials may be delivered as Secrets.
+const SECRETS: &str = "daypass-secrets";
+
+/// The operator's account and its rights everywhere and at home, and the right of all workloads to read the roots.
+pub fn objects(values: &Values) -> Vec<Value> {
+    let (operator, home) = (&values.operator, values.operator.namespace.as_str());
+    let account = json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata_in(home, &operator.service_account),
+        // Only the operator's own pod asks for a token.
+        "automountServiceAccountToken": false,
+    });
+    let everybody = json!({"kind": "Group", "name": "system:serviceaccounts", "apiGroup": RBAC});
+    let roots = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [ROOTS], "verbs": ["get", "watch"]});
+    vec![
+        account,
+        role(Kind::Cluster, metadata(NAME), rules(Reach::Everywhere)),
+        binding(Kind::Cluster, metadata(NAME), NAME, operator_subject(operator)),
+        role(Kind::Namespaced, metadata_in(home, NAME), rules(Reach::Home)),
+        binding(Kind::Namespaced, metadata_in(home, NAME), NAME, operator_subject(operator)),
+        role(Kind::Namespaced, metadata_in(home, ROOTS), vec![roots]),
+        binding(Kind::Namespaced, metadata_in(home, ROOTS), ROOTS, everybody),
+    ]
+}
+
+/// The operator's rights on Secrets, in each namespace that is listed and in no other.
+pub fn secret_namespaces(values: &Values) -> Vec<Value> {
+    let both = |namespace: &String| {
+        [
+            role(Kind::Namespaced, metadata_in(namespace, SECRETS), rules(Reach::SecretNamespaces)),
+            binding(Kind::Namespaced, metadata_in(namespace, SECRETS), SECRETS, operator_subject(&values.operator)),
+        ]
+    };
+    values.secret_namespaces.iter().flat_map(both).collect()
+}
+
+pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Cluster,
+    Namespaced,
+}
+
+impl Kind {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Cluster => "Cluster",
+            Self::Namespaced => "",
+        }
+    }
+}
+
+fn rules(reach: Reach) -> Vec<Value> {
+    RIGHTS.iter().filter(|right| right.reach == reach).map(rule).collect()
+}
+
+fn rule(right: &Right) -> Value {
+    let mut rule = json!({"apiGroups": [right.group], "resources": [right.resource], "verbs": right.verbs});
+    if !right.names.is_empty() {
+        rule["resourceNames"] = json!(right.names);
+    }
+    rule
+}
+
+fn role(kind: Kind, metadata: Value, rules: Vec<Value>) -> Value {
+    json!({"apiVersion": format!("{RBAC}/v1"), "kind": format!("{}Role", kind.prefix()), "metadata": metadata, "rules": rules})
+}
+
+fn binding(kind: Kind, metadata: Value, role: &str, subject: Value) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"),
+        "kind": format!("{}RoleBinding", kind.prefix()),
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": format!("{}Role", kind.prefix()), "name": role},
+        "subjects": [subject],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_on_secrets_are_bound_in_the_listed_namespaces_and_by_default_in_none() {
+        assert_eq!(secret_namespaces(&Values::default()), Vec::<Value>::new());
+        let values = Values { secret_namespaces: vec!["shop".into(), "billing".into()], ..Values::default() };
+        let places: Vec<_> = secret_namespaces(&values).iter().map(|o| o["metadata"]["namespace"].clone()).collect();
+        assert_eq!(places, ["shop", "shop", "billing", "billing"]);
+    }
+
+    #[test]
+    fn every_right_of_the_table_is_rendered_once() {
+        let values = Values { secret_namespaces: vec!["shop".into()], ..Values::default() };
+        let objects = [objects(&values), secret_namespaces(&values)].concat();
+        let rules = objects.iter().filter(|o| o["metadata"]["name"] != ROOTS).filter_map(|o| o["rules"].as_array()).map(Vec::len).sum::<usize>();
+        assert_eq!(rules, RIGHTS.len());
+    }
+}
