@@ -1,0 +1,77 @@
+//! The handle: what callers get when all is well, when all is busy, and when something breaks.
+
+use std::sync::{Arc, mpsc};
+
+use super::*;
+use crate::expr::{Expressions, pool::Pool};
+
+#[tokio::test]
+async fn compiles_and_evaluates_from_any_task() {
+    let expressions = Expressions::start(2).unwrap();
+    let inputs = Arc::new(world());
+    let program = expressions.compile("pod.metadata.labels.app == 'orders'").await.unwrap();
+    assert_eq!(expressions.evaluate(&program, &inputs).await, Tri::True);
+    let error = expressions.compile("pod.spec.containerz == []").await.unwrap_err();
+    assert!(matches!(error, ExprError::Refused { line: 1, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_same_source_is_compiled_once() {
+    let expressions = Expressions::start(1).unwrap();
+    let first = expressions.compile("true || false").await.unwrap();
+    assert!(Arc::ptr_eq(&first, &expressions.clone().compile("true || false").await.unwrap()));
+}
+
+#[tokio::test]
+async fn the_cache_forgets_what_was_not_used_for_longest() {
+    let expressions = Expressions::start(2).unwrap();
+    let kept = expressions.compile("1 == 0").await.unwrap();
+    let forgotten = expressions.compile("2 == 0").await.unwrap();
+    for n in 3..=limits::CACHED_PROGRAMS + 1 {
+        expressions.compile("1 == 0").await.unwrap();
+        expressions.compile(&format!("{n} == 0")).await.unwrap();
+    }
+    assert!(Arc::ptr_eq(&kept, &expressions.compile("1 == 0").await.unwrap()));
+    assert!(!Arc::ptr_eq(&forgotten, &expressions.compile("2 == 0").await.unwrap()));
+}
+
+#[tokio::test]
+async fn a_late_answer_is_an_error_and_the_next_one_is_not() {
+    let pool = Pool::start(1).unwrap();
+    let expressions = Expressions::over(pool.clone(), 1);
+    let inputs = Arc::new(world());
+    let program = expressions.compile("true").await.unwrap();
+
+    let (open, gate) = mpsc::channel::<()>();
+    let stuck = pool.run(move || gate.recv()).await;
+    assert!(error_of(expressions.evaluate(&program, &inputs).await).contains("no answer within 250 ms"));
+    open.send(()).unwrap();
+    stuck.await.unwrap().unwrap();
+    assert_eq!(expressions.evaluate(&program, &inputs).await, Tri::True);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_an_error_at_once() {
+    let pool = Pool::start(1).unwrap();
+    let expressions = Expressions::over(pool.clone(), 1);
+    let program = expressions.compile("true").await.unwrap();
+
+    let (open, gate) = mpsc::channel::<()>();
+    let (started, running) = mpsc::channel();
+    let stuck = pool.try_run(move || (started.send(()).unwrap(), gate.recv())).unwrap();
+    running.recv().unwrap();
+    let waiting: Vec<_> = std::iter::from_fn(|| pool.try_run(|| ()).ok()).collect();
+    assert!(error_of(expressions.evaluate(&program, &Arc::new(world())).await).contains("too many expressions"));
+    open.send(()).unwrap();
+    stuck.await.unwrap();
+    drop(waiting);
+}
+
+#[tokio::test]
+async fn deep_sources_leave_the_process_and_the_pool_alive() {
+    let expressions = Expressions::start(1).unwrap();
+    for source in [vec!["1"; 512].join("+"), "(".repeat(1024), "!".repeat(1024), "-".repeat(1024), "[".repeat(512) + &"]".repeat(512)] {
+        expressions.compile(&source).await.unwrap_err();
+    }
+    expressions.compile("true").await.unwrap();
+}
