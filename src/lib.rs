@@ -3,10 +3,16 @@
 //! Dependencies between the modules point one way (checked by `tests/architecture.rs`):
 //! `main, cli → app → controller → cluster, issue, expr → core → api`.
 
+pub mod admin;
 pub mod api;
+pub mod app;
+pub mod cli;
 pub mod cluster;
+pub mod config;
+pub mod controller;
 pub mod core;
 pub mod expr;
 pub mod install;
 pub mod issue;
 pub mod secret;
+pub mod telemetry;

@@ -1,2 +1,15 @@
-//! daypass
-fn main() {}
+//! Arguments, crypto provider, exit codes.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use daypass::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    // Before anything opens a TLS connection: two providers in one process would make rustls refuse to choose.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("daypass: a TLS provider was installed before the program began");
+        return ExitCode::FAILURE;
+    }
+    run(Cli::parse())
+}

@@ -27,7 +27,12 @@ pub trait Cached: Send + Sync + 'static {
     /// Where it lives.
     fn key(&self) -> Key;
     /// `metadata.uid`.
-    fn uid(&self) -> &str;
+    fn object_uid(&self) -> &str;
+    /// `metadata.resourceVersion` as a number (Kubernetes promises since 1.35 that they can be compared); 0 where nobody writes into the
+    /// cache but its watch.
+    fn version(&self) -> u64 {
+        0
+    }
 }
 
 /// What is known of one particular object.
@@ -90,7 +95,7 @@ impl<R: Cached> Cache<R> {
     pub fn presence(&self, key: &Key, uid: &str) -> Presence<R> {
         self.read(|inner| match inner.objects.get(key) {
             _ if !inner.synced => Presence::Unknown,
-            Some(object) if object.uid() == uid => Presence::Present(object.clone()),
+            Some(object) if object.object_uid() == uid => Presence::Present(object.clone()),
             // Another object has the name: UIDs are never used again, so ours is gone, unless the cache is behind and ours is the newer one.
             Some(_) | None if inner.gone.contains(uid) => Presence::Gone,
             Some(_) | None => Presence::Unseen,
@@ -122,25 +127,40 @@ impl<R: Cached> Cache<R> {
         self.read(|inner| inner.failing_since)
     }
 
-    /// Takes in an object that is there now.
+    /// Takes in an object that is there now. One that is older than what is held (the watch is behind our own write), or that was seen to
+    /// go, changes nothing: the answer is what is held then.
     pub fn apply(&self, object: R) -> Change<R> {
         let object = Arc::new(object);
         self.write(|inner| {
-            let replaced = inner.objects.insert(object.key(), object.clone());
-            if let Some(replaced) = replaced.filter(|old| old.uid() != object.uid()) {
-                remember(inner, replaced.uid());
+            if let Some(held) = inner.objects.get(&object.key())
+                && held.object_uid() == object.object_uid()
+                && held.version() > object.version()
+            {
+                return Change::Applied(held.clone());
             }
-        });
-        Change::Applied(object)
+            let replaced = inner.objects.insert(object.key(), object.clone());
+            if let Some(replaced) = replaced.filter(|old| old.object_uid() != object.object_uid()) {
+                remember(inner, replaced.object_uid());
+            }
+            Change::Applied(object.clone())
+        })
+    }
+
+    /// Takes in what our own write returned, if the object is still held: the watch brings the same later.
+    pub fn own_write(&self, object: R) {
+        let held = self.get(&object.key()).is_some_and(|held| held.object_uid() == object.object_uid());
+        if held {
+            self.apply(object);
+        }
     }
 
     /// Forgets an object that went.
     pub fn delete(&self, object: R) -> Change<R> {
         let object = Arc::new(object);
         self.write(|inner| {
-            remember(inner, object.uid());
+            remember(inner, object.object_uid());
             // A late deletion must not hide the next object of the same name.
-            if inner.objects.get(&object.key()).is_some_and(|held| held.uid() == object.uid()) {
+            if inner.objects.get(&object.key()).is_some_and(|held| held.object_uid() == object.object_uid()) {
                 inner.objects.remove(&object.key());
             }
         });
@@ -154,8 +174,8 @@ impl<R: Cached> Cache<R> {
             let old = std::mem::replace(&mut inner.objects, fresh);
             let mut changes = Vec::new();
             for (key, object) in old {
-                if inner.objects.get(&key).is_none_or(|now| now.uid() != object.uid()) {
-                    remember(inner, object.uid());
+                if inner.objects.get(&key).is_none_or(|now| now.object_uid() != object.object_uid()) {
+                    remember(inner, object.object_uid());
                     changes.push(Change::Deleted(object));
                 }
             }
@@ -204,17 +224,43 @@ mod tests {
     #[derive(Debug, PartialEq)]
     struct Thing(&'static str, &'static str);
 
+    #[derive(Debug, PartialEq)]
+    struct Versioned(u64, &'static str);
+
+    impl Cached for Versioned {
+        fn key(&self) -> Key {
+            key()
+        }
+        fn object_uid(&self) -> &str {
+            self.1
+        }
+        fn version(&self) -> u64 {
+            self.0
+        }
+    }
+
     impl Cached for Thing {
         fn key(&self) -> Key {
             Key::new("ns", self.0)
         }
-        fn uid(&self) -> &str {
+        fn object_uid(&self) -> &str {
             self.1
         }
     }
 
     fn key() -> Key {
         Key::new("ns", "a")
+    }
+
+    #[test]
+    fn a_watch_that_is_behind_our_own_write_does_not_undo_it() {
+        let cache = Cache::default();
+        cache.replace(vec![Versioned(1, "u")]);
+        cache.own_write(Versioned(3, "u"));
+        let change = cache.apply(Versioned(2, "u"));
+        assert!(matches!(change, Change::Applied(held) if held.version() == 3));
+        cache.own_write(Versioned(9, "other"));
+        assert_eq!(cache.get(&key()).unwrap().version(), 3, "a write to an object that went in the meantime is not resurrected");
     }
 
     #[test]
@@ -230,7 +276,7 @@ mod tests {
         let cache = Cache::default();
         cache.replace(vec![Thing("a", "1")]);
         let changes = cache.replace(vec![Thing("b", "2")]);
-        assert!(matches!(&changes[0], Change::Deleted(t) if t.uid() == "1"));
+        assert!(matches!(&changes[0], Change::Deleted(t) if t.object_uid() == "1"));
         assert_eq!(cache.presence(&key(), "1"), Presence::Gone);
     }
 
@@ -241,7 +287,7 @@ mod tests {
         cache.apply(Thing("a", "2"));
         assert_eq!(cache.presence(&key(), "1"), Presence::Gone);
         cache.delete(Thing("a", "1"));
-        assert_eq!(cache.get(&key()).unwrap().uid(), "2");
+        assert_eq!(cache.get(&key()).unwrap().object_uid(), "2");
         assert_eq!(cache.presence(&key(), "3"), Presence::Unseen, "a UID that this cache has not met may be newer than the cache");
     }
 }

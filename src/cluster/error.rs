@@ -34,6 +34,19 @@ pub enum ApiError {
 }
 
 impl ApiError {
+    /// One word of a closed set, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "not_found",
+            Self::AlreadyExists(_) => "already_exists",
+            Self::Conflict(_) => "conflict",
+            Self::Forbidden(_) => "forbidden",
+            Self::Invalid(_) => "invalid",
+            Self::Busy { .. } => "busy",
+            Self::NoAnswer(_) => "no_answer",
+        }
+    }
+
     /// The call certainly changed nothing.
     pub fn is_definite(&self) -> bool {
         !matches!(self, Self::NoAnswer(_) | Self::Busy { .. })

@@ -9,14 +9,19 @@ use std::{
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::{
-    Client,
+    Client, Resource,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
 
 use super::Clock;
-use crate::api::condition::truncate;
+use crate::api::{AccessRequest, condition::truncate};
 
 const QUIET: Duration = Duration::from_secs(60);
+
+/// A request, as Events refer to it.
+pub fn regarding(request: &AccessRequest) -> ObjectReference {
+    request.object_ref(&())
+}
 
 /// Writes Events.
 pub struct Events {

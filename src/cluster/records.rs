@@ -19,8 +19,11 @@ impl Cached for AccessRequest {
     fn key(&self) -> Key {
         key_of(&self.metadata)
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+    fn version(&self) -> u64 {
+        version_of(&self.metadata)
     }
 }
 
@@ -28,8 +31,11 @@ impl Cached for CredentialLease {
     fn key(&self) -> Key {
         key_of(&self.metadata)
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
+    }
+    fn version(&self) -> u64 {
+        version_of(&self.metadata)
     }
 }
 
@@ -58,7 +64,7 @@ impl Cached for PodRecord {
     fn key(&self) -> Key {
         self.key.clone()
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         &self.uid
     }
 }
@@ -112,7 +118,7 @@ impl Cached for ObjectRecord {
     fn key(&self) -> Key {
         self.key.clone()
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         &self.uid
     }
 }
@@ -162,7 +168,7 @@ impl Cached for ClassRecord {
     fn key(&self) -> Key {
         key_of(&self.metadata)
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 }
@@ -206,7 +212,7 @@ impl Cached for PolicyRecord {
     fn key(&self) -> Key {
         key_of(&self.metadata)
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         self.metadata.uid.as_deref().unwrap_or_default()
     }
 }
@@ -251,7 +257,7 @@ impl Cached for SecretRecord {
     fn key(&self) -> Key {
         self.key.clone()
     }
-    fn uid(&self) -> &str {
+    fn object_uid(&self) -> &str {
         &self.uid
     }
 }
@@ -289,6 +295,10 @@ pub fn prune_lease(mut lease: CredentialLease) -> CredentialLease {
 /// Namespace and name.
 pub fn key_of(metadata: &ObjectMeta) -> Key {
     Key::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+}
+
+fn version_of(metadata: &ObjectMeta) -> u64 {
+    metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
 }
 
 /// The pod's root owner, read off the pod alone: a ReplicaSet that carries the pod's template hash belongs to a Deployment.

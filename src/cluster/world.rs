@@ -2,9 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
+
+use jiff::Timestamp;
 
 use super::{
     Cache,
@@ -37,6 +39,7 @@ pub struct World {
     /// Secrets of the operator's own namespace.
     pub secrets: Arc<Cache<SecretRecord>>,
     index: Mutex<Index>,
+    synced_at: OnceLock<Timestamp>,
 }
 
 #[derive(Default)]
@@ -66,13 +69,13 @@ impl World {
         let of_user = index.requests_by_user.entry(request.spec.requester.username.clone()).or_default();
         if present {
             of_user.insert(key.clone());
-            index.request_by_uid.insert(request.uid().to_owned(), key);
+            index.request_by_uid.insert(request.object_uid().to_owned(), key);
         } else {
             of_user.remove(&key);
             if of_user.is_empty() {
                 index.requests_by_user.remove(&request.spec.requester.username);
             }
-            index.request_by_uid.remove(request.uid());
+            index.request_by_uid.remove(request.object_uid());
         }
     }
 
@@ -97,7 +100,7 @@ impl World {
     /// The request with this UID.
     pub fn request(&self, uid: &str) -> Option<Arc<AccessRequest>> {
         let key = self.index().request_by_uid.get(uid).cloned()?;
-        self.requests.get(&key).filter(|request| request.uid() == uid)
+        self.requests.get(&key).filter(|request| request.object_uid() == uid)
     }
 
     /// Every request of one identity.
@@ -144,6 +147,16 @@ impl World {
         let mut all = self.cluster_policies.list();
         all.extend(self.policies.list().into_iter().filter(|policy| policy.id.namespace.as_deref() == Some(namespace)));
         all
+    }
+
+    /// When the last cache was filled for the first time.
+    pub fn synced_at(&self) -> Option<Timestamp> {
+        self.synced_at.get().copied()
+    }
+
+    /// The last cache was filled. `true`: for the first time.
+    pub fn note_synced(&self, now: Timestamp) -> bool {
+        self.synced_at.set(now).is_ok()
     }
 
     /// Names of the caches that are not filled yet.

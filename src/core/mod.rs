@@ -6,9 +6,12 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod guard;
+pub mod lifecycle;
 pub mod matching;
 pub mod names;
+pub mod shadow;
 pub mod snapshot;
+pub mod status;
 
 pub use decide::{could_apply, decide, reconsider};
 pub use decision::{Considered, Decision, Denial, Grant, Reconsideration, Verdict};

@@ -7,7 +7,12 @@ mod ledger;
 pub mod publish;
 mod secrets;
 
-use kube::Client;
+use std::fmt::Debug;
+
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+
+use super::{ApiError, client::call};
 
 pub use secrets::{Reserved, SecretContent};
 
@@ -33,6 +38,24 @@ impl Writer {
     /// The client, for reads.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// Asks the API server whether the object with this name and UID is gone; `false` when there is no clear answer.
+    pub async fn certainly_gone<K>(&self, namespace: Option<&str>, name: &str, uid: &str) -> bool
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let client = self.client.clone();
+        let path = match namespace {
+            Some(namespace) => format!("/api/v1/namespaces/{namespace}/{}/{name}", K::plural(&())),
+            None => format!("/api/v1/{}/{name}", K::plural(&())),
+        };
+        let Ok(request) = http::Request::get(path).body(vec![]) else { return false };
+        match call(client.request::<K>(request)).await {
+            Ok(found) => found.meta().uid.as_deref() != Some(uid),
+            Err(ApiError::NotFound(_)) => true,
+            Err(_) => false,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use super::{Writer, post};
 use crate::{
     api::LABEL_CA,
     cluster::{ApiError, client::call},
+    secret::Secret,
 };
 
 /// Signer name of our trust bundles.
@@ -24,7 +25,7 @@ pub const SIGNER: &str = "daypass.dev/x509";
 impl Writer {
     /// Stores the material of a certificate authority under `daypass-ca-<name>`: created if `version` is `None`, else replaced if it still
     /// is at that version.
-    pub async fn store_ca(&self, name: &str, data: BTreeMap<String, Vec<u8>>, version: Option<String>) -> Result<(), ApiError> {
+    pub async fn store_ca(&self, name: &str, data: BTreeMap<String, Secret<Vec<u8>>>, version: Option<String>) -> Result<(), ApiError> {
         let api = Api::<KubeSecret>::namespaced(self.client.clone(), &self.namespace);
         let secret = KubeSecret {
             metadata: ObjectMeta {
@@ -35,7 +36,7 @@ impl Writer {
                 ..Default::default()
             },
             type_: Some("Opaque".into()),
-            data: Some(data.into_iter().map(|(key, bytes)| (key, ByteString(bytes))).collect()),
+            data: Some(data.into_iter().map(|(key, bytes)| (key, ByteString(bytes.expose().clone()))).collect()),
             ..Default::default()
         };
         match version {

@@ -1,0 +1,66 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong use.
+
+mod crds;
+mod explain;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{app, config::ControllerArgs, telemetry};
+
+/// Issues just-in-time credentials to Kubernetes workloads and takes them back.
+#[derive(Parser, Debug)]
+#[command(name = "daypass", version, about, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the operator.
+    Controller(Box<ControllerArgs>),
+    /// Print the CustomResourceDefinitions of this version as YAML.
+    Crds,
+    /// Explain how a request was, or would be, decided: recomputed from the objects as they are now, with your own rights.
+    Explain(explain::ExplainArgs),
+}
+
+/// Runs one command.
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Controller(args) => controller(*args),
+        Command::Crds => crds::print(),
+        Command::Explain(args) => block_on(explain::run(args)),
+    }
+}
+
+fn controller(args: ControllerArgs) -> ExitCode {
+    if let Err(problem) = telemetry::init(args.log_format, &args.log) {
+        eprintln!("daypass: --log: {problem}");
+        return ExitCode::from(2);
+    }
+    block_on(async {
+        match app::run(args).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!(%error, "the operator cannot run");
+                eprintln!("daypass: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(work),
+        Err(error) => {
+            eprintln!("daypass: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The certificate authorities that classes name: made, rotated and loaded, their roots published before anything is signed with them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::{
+    api::class::CaSpec,
+    cluster::{
+        ApiError, World,
+        act::{Writer, publish::ca_secret_name},
+        cache::Key,
+    },
+    issue::x509::{Authority, CaError, Lifetimes, Managed, Material},
+    secret::Secret,
+};
+
+/// The ConfigMap with every root that verifiers should trust.
+pub const ROOTS: &str = "daypass-roots";
+
+/// An authority that can sign.
+#[derive(Clone)]
+pub struct Loaded {
+    /// Signs.
+    pub authority: Arc<Authority>,
+    /// Every root that verifiers of its certificates trust: present, next and retired ones.
+    pub roots: Arc<str>,
+}
+
+/// Why an authority cannot sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    /// One word, for conditions.
+    pub reason: &'static str,
+    /// What is wrong and what to do.
+    pub message: String,
+    /// Time or another object may cure it; nobody has to edit the class.
+    pub passing: bool,
+}
+
+/// Every authority that a class names, by its name in the ledger.
+#[derive(Default)]
+pub struct Authorities {
+    known: Mutex<HashMap<String, Result<Loaded, Unavailable>>>,
+    published: Mutex<BTreeMap<String, Arc<str>>>,
+    trust_bundles_unserved: std::sync::atomic::AtomicBool,
+}
+
+impl Authorities {
+    /// The authority of this name.
+    pub fn get(&self, ca: &str) -> Result<Loaded, Unavailable> {
+        let missing = || Unavailable { reason: "CaPending", message: format!("the certificate authority {ca} is being prepared"), passing: true };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(ca).cloned().unwrap_or_else(|| Err(missing()))
+    }
+
+    /// Brings every named authority up to date: managed ones are made and rotated, all are loaded and tested, roots are published first.
+    pub async fn refresh(&self, named: &BTreeMap<String, CaSpec>, world: &World, writer: &Writer, now: Timestamp) {
+        let mut next = HashMap::new();
+        let mut roots = BTreeMap::new();
+        for (name, spec) in named {
+            let found = match spec.secret_name.as_deref() {
+                Some(secret) => brought(secret, world, writer.namespace(), now),
+                None => {
+                    let published = self.published.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+                    managed(name, world, writer, now, self.get(name).ok(), published.as_ref()).await
+                }
+            };
+            if let Ok(loaded) = &found {
+                roots.insert(name.clone(), loaded.roots.clone());
+            }
+            next.insert(name.clone(), found);
+        }
+        if let Err(error) = self.publish(roots, writer).await {
+            tracing::warn!(%error, "cannot publish the roots; authorities whose roots are new sign nothing until it succeeds");
+            let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            for (name, found) in &mut next {
+                if found.as_ref().is_ok_and(|loaded| published.get(name) != Some(&loaded.roots)) {
+                    let message = format!("its roots are not published yet: {error}");
+                    *found = Err(Unavailable { reason: "RootsUnpublished", message, passing: true });
+                }
+            }
+        }
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = next;
+    }
+
+    async fn publish(&self, roots: BTreeMap<String, Arc<str>>, writer: &Writer) -> Result<(), ApiError> {
+        if *self.published.lock().unwrap_or_else(PoisonError::into_inner) == roots {
+            return Ok(());
+        }
+        let held = writer.get_config_map(ROOTS).await?;
+        let mut data = held.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
+        let wanted: BTreeMap<String, String> = roots.iter().map(|(name, pem)| (format!("{name}.pem"), pem.to_string())).collect();
+        // Roots of authorities that no class names any more stay: certificates of theirs may be alive. They are dropped by hand.
+        let mut merged = data.clone();
+        merged.extend(wanted);
+        if held.is_none() || merged != data {
+            std::mem::swap(&mut data, &mut merged);
+            writer.put_config_map(ROOTS, data, held.and_then(|map| map.resource_version())).await?;
+        }
+        for (name, pem) in &roots {
+            if self.trust_bundles_unserved.load(std::sync::atomic::Ordering::Relaxed) {
+                break;
+            }
+            if !writer.publish_trust_bundle(name, pem).await? {
+                tracing::info!("this cluster serves no ClusterTrustBundles; roots are in ConfigMap {ROOTS} and in every status");
+                self.trust_bundles_unserved.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = roots;
+        Ok(())
+    }
+}
+
+/// An authority that somebody put into a Secret of the operator's namespace.
+fn brought(secret: &str, world: &World, namespace: &str, now: Timestamp) -> Result<Loaded, Unavailable> {
+    let field = "spec.x509.ca.secretName";
+    let Some(record) = world.secrets.get(&Key::new(namespace, secret)) else {
+        let message = format!("{field}: there is no Secret {secret} in namespace {namespace}; create it with tls.crt and tls.key");
+        return Err(Unavailable { reason: "CaSecretMissing", message, passing: true });
+    };
+    let text = |key: &str| {
+        let data = record.secret.data.as_ref().and_then(|data| data.get(key))?;
+        String::from_utf8(data.0.clone()).ok()
+    };
+    let (Some(certificate), Some(key)) = (text("tls.crt"), text("tls.key")) else {
+        let message = format!("{field}: Secret {secret} in namespace {namespace} needs the keys tls.crt and tls.key, both in PEM");
+        return Err(Unavailable { reason: "CaSecretInvalid", message, passing: true });
+    };
+    let material = Material { certificate, key: Secret::new(key), roots: text("ca.crt") };
+    load(&material, now).map_err(|problem| Unavailable {
+        reason: "CaSecretInvalid",
+        message: format!("{field}: Secret {secret} in namespace {namespace}: {problem}"),
+        passing: true,
+    })
+}
+
+/// An authority of our own: made if it is not there, rotated when it is due. `published`: the roots that verifiers can read now.
+async fn managed(
+    name: &str,
+    world: &World,
+    writer: &Writer,
+    now: Timestamp,
+    present: Option<Loaded>,
+    published: Option<&Arc<str>>,
+) -> Result<Loaded, Unavailable> {
+    let secret = ca_secret_name(name);
+    let failed = |message: String| Unavailable { reason: "CaFailed", message, passing: true };
+    let record = world.secrets.get(&Key::new(writer.namespace(), &secret));
+    let data: BTreeMap<String, Vec<u8>> = match &record {
+        None => BTreeMap::new(),
+        Some(record) => record.secret.data.clone().unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect(),
+    };
+    let unusable = |problem: CaError| {
+        let remedy = "restore it, or delete it to start a new authority";
+        failed(format!("Secret {secret} in namespace {} cannot be used: {problem}; {remedy}", writer.namespace()))
+    };
+    let mut state = Managed::parse(name, &data).map_err(unusable)?;
+    let in_public = published.is_some_and(|roots| **roots == *state.roots_pem());
+    if let Some(next) = state.step(now, in_public, &Lifetimes::default()).map_err(unusable)? {
+        let version = record.as_ref().and_then(|record| record.secret.resource_version());
+        match writer.store_ca(name, next.to_data(), version).await {
+            Ok(()) => tracing::info!(ca = name, "certificate authority made or moved on"),
+            // The cache is behind our own write, or a replica was faster: the watch brings what is stored.
+            Err(ApiError::AlreadyExists(_) | ApiError::Conflict(_)) => {
+                return present.ok_or_else(|| failed(format!("Secret {secret} was just written; it is about to be read")));
+            }
+            Err(error) => return Err(failed(format!("cannot store Secret {secret}: {error}"))),
+        }
+        state = next;
+    }
+    let Some(signing) = state.signing() else { return Err(failed(format!("certificate authority {name} has no key yet"))) };
+    let authority = Authority::load(signing, now).map_err(unusable)?;
+    Ok(Loaded { authority: Arc::new(authority), roots: state.roots_pem().into() })
+}
+
+fn load(material: &Material, now: Timestamp) -> Result<Loaded, String> {
+    let authority = Authority::load(material, now).map_err(|problem| problem.to_string())?;
+    let roots = authority.roots_pem().into();
+    Ok(Loaded { authority: Arc::new(authority), roots })
+}
+
+/// The names of certificates that two classes of one authority would both give.
+pub fn same_names(fingerprints: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut same: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for classes in fingerprints.values().filter(|classes| classes.len() > 1) {
+        for class in classes {
+            same.entry(class.clone()).or_default().extend(classes.iter().filter(|other| *other != class).cloned());
+        }
+    }
+    same
+}

@@ -1,0 +1,207 @@
+//! Classes as decisions take them: judged whenever a class, an authority or the guard changes, and reported on.
+//!
+//! Writes class status, and through [`super::authorities`] the operator's own authorities and their published roots.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use kube::ResourceExt;
+
+use super::{
+    Operator,
+    authorities::{Authorities, Loaded, same_names},
+    policies::keep_transition_times,
+};
+use crate::{
+    api::{
+        Condition, CredentialClass, CredentialClassSpec,
+        class::CaSpec,
+        condition::{self, ConditionStatus},
+        request::{Revocation, RevocationKind},
+    },
+    cluster::{
+        ApiError, World,
+        cache::{Cached, Key},
+        records::ClassRecord,
+    },
+    core::snapshot::{ClassFacts, GuardFacts},
+    issue::x509,
+};
+
+/// Every class that was judged.
+#[derive(Default)]
+pub struct Classes {
+    /// By name: UID and generation that were judged, and the result.
+    judged: Mutex<HashMap<String, ((String, i64), ClassFacts)>>,
+    /// The authorities that they name.
+    pub authorities: Authorities,
+}
+
+impl Classes {
+    /// What a decision takes of the class of this name.
+    pub fn facts(&self, world: &World, name: &str) -> ClassFacts {
+        let Some(record) = world.classes.get(&Key::new("", name)) else { return ClassFacts::Absent };
+        match self.judged.lock().unwrap_or_else(PoisonError::into_inner).get(name) {
+            Some((generation, facts)) if *generation == generation_of(&record) => facts.clone(),
+            _ => ClassFacts::Unjudged,
+        }
+    }
+
+    /// The authority that signs for this class.
+    pub fn authority(&self, class: &CredentialClassSpec) -> Result<Loaded, String> {
+        self.authorities.get(&class.x509.ca.name()).map_err(|unavailable| unavailable.message)
+    }
+}
+
+fn generation_of(record: &ClassRecord) -> (String, i64) {
+    (record.object_uid().to_owned(), record.metadata.generation.unwrap_or_default())
+}
+
+/// What came of judging one class.
+struct Judgement {
+    facts: ClassFacts,
+    /// Nobody has to edit the class: time or another object may cure it.
+    passing: bool,
+    warnings: Vec<String>,
+}
+
+/// Between two looks when nothing seems to have changed: authorities age, counts move.
+const REFRESH: Duration = Duration::from_secs(15);
+
+impl Operator {
+    /// Judges every class whenever a class, an authority or the guard changes.
+    pub async fn judge_classes(self: Arc<Self>) {
+        loop {
+            let _ = tokio::time::timeout(REFRESH, self.classes_changed.notified()).await;
+            if !self.world.unsynced().is_empty() {
+                continue;
+            }
+            let records = self.world.classes.list();
+            let named: BTreeMap<String, CaSpec> = records
+                .iter()
+                .filter_map(|record| record.class.as_ref().ok())
+                .map(|class| (class.spec.x509.ca.name(), class.spec.x509.ca.clone()))
+                .collect();
+            self.classes.authorities.refresh(&named, &self.world, &self.issuing, self.clock.now()).await;
+            let same = same_names(&self.names_of(&records));
+            let (_, live) = self.world.live();
+            let (guard, mut ready) = (self.guard.facts(), 0);
+            let mut verdicts = HashMap::new();
+            for record in &records {
+                let name = record.key().name;
+                let mut judgement = self.judge(record);
+                judgement.warnings.extend(same.get(&name).into_iter().flatten().map(|other| {
+                    format!("SameNameAsClass {other}: both classes give certificates of one authority the same names, so verifiers cannot tell them apart")
+                }));
+                ready += usize::from(matches!(judgement.facts, ClassFacts::Ready { .. }));
+                verdicts.insert(name, (record.clone(), judgement));
+            }
+            let judged = verdicts.iter().map(|(name, (record, j))| (name.clone(), (generation_of(record), j.facts.clone()))).collect();
+            *self.classes.judged.lock().unwrap_or_else(PoisonError::into_inner) = judged;
+            self.wake_pending();
+            for (name, (record, judgement)) in &verdicts {
+                self.report_class(record, judgement, &guard, live.get(name).copied().unwrap_or_default()).await;
+            }
+            self.metrics.classes(records.len(), ready);
+        }
+    }
+
+    fn names_of(&self, records: &[Arc<ClassRecord>]) -> BTreeMap<String, BTreeSet<String>> {
+        let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for class in records.iter().filter_map(|record| record.class.as_ref().ok()) {
+            let spec = &class.spec.x509;
+            let name = class.name_any();
+            let of_class = |text: &str| text.replace("{class}", &name);
+            let parts = (
+                spec.ca.name(),
+                spec.trust_domain.clone(),
+                spec.subject.as_ref().map(|s| of_class(&s.common_name)),
+                spec.dns_names.iter().map(|n| of_class(n)).collect::<BTreeSet<_>>(),
+            );
+            names.entry(format!("{parts:?}")).or_default().insert(name);
+        }
+        names
+    }
+
+    fn judge(&self, record: &ClassRecord) -> Judgement {
+        let not_ready = |reason: &str, message: String, passing| Judgement {
+            facts: ClassFacts::NotReady { reason: reason.to_owned(), message },
+            passing,
+            warnings: vec![],
+        };
+        let class = match &record.class {
+            Ok(class) => class,
+            Err(problem) => return not_ready("Unreadable", format!("this version cannot read the class: {problem}"), false),
+        };
+        if let Some(error) = [("default", &class.spec.ttl.default), ("max", &class.spec.ttl.max)].iter().find_map(|(f, t)| t.parse().err().map(|e| (f, e))) {
+            return not_ready("InvalidTTL", format!("spec.ttl.{}: {}", error.0, error.1), false);
+        }
+        if let Err(problem) = x509::check(&class.spec.x509) {
+            return not_ready("InvalidNames", format!("spec.{problem}"), false);
+        }
+        match self.classes.authorities.get(&class.spec.x509.ca.name()) {
+            Err(unavailable) => not_ready(unavailable.reason, unavailable.message, unavailable.passing),
+            Ok(loaded) => Judgement {
+                facts: ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: loaded.authority.not_after() },
+                passing: false,
+                warnings: vec![],
+            },
+        }
+    }
+
+    async fn report_class(&self, record: &ClassRecord, judgement: &Judgement, guard: &GuardFacts, live: i64) {
+        let Ok(class) = &record.class else {
+            tracing::warn!(class = record.key().name, "this version cannot read the class: nothing is issued from it");
+            return;
+        };
+        let held = class.status.clone().unwrap_or_default();
+        let mut next = held.clone();
+        next.observed_generation = record.metadata.generation;
+        next.live = Some(live);
+        next.warnings = judgement.warnings.iter().take(16).map(|w| condition::truncate(w, 512)).collect();
+        let bound = class.spec.ttl.max.parse().map(|d| d.as_secs() as i64).unwrap_or(900);
+        next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: bound });
+        let (status, reason, message, passing) = match (&judgement.facts, guard) {
+            (ClassFacts::NotReady { reason, message }, _) => (ConditionStatus::False, reason.as_str(), message.clone(), judgement.passing),
+            (_, GuardFacts::NotInForce { reason }) => (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {reason}"), true),
+            _ => (ConditionStatus::True, "Issuing", "certificates of this class can be issued".to_owned(), false),
+        };
+        next.conditions.retain(|c| !matches!(c.type_.as_str(), "Stalled" | "Reconciling"));
+        let now = self.clock.now();
+        let mut set = |type_: &str, status: ConditionStatus, reason: &str, message: &str| {
+            let condition = Condition {
+                type_: type_.into(),
+                status,
+                reason: reason.into(),
+                message: message.into(),
+                observed_generation: record.metadata.generation,
+                last_transition_time: now,
+            };
+            condition::set(&mut next.conditions, condition);
+        };
+        set("Ready", status, reason, &message);
+        if status == ConditionStatus::False {
+            set(if passing { "Reconciling" } else { "Stalled" }, ConditionStatus::True, reason, &message);
+        }
+        match guard {
+            GuardFacts::InForce { .. } => set("GuardInForce", ConditionStatus::True, "Proven", "the API server refuses forged requesters"),
+            GuardFacts::NotInForce { reason } => set("GuardInForce", ConditionStatus::False, "NotInForce", reason),
+            // Not known at this moment is no news: what was known last stays, and a restart writes nothing.
+            GuardFacts::Unknown { .. } => {}
+        }
+        keep_transition_times(&held.conditions, &mut next.conditions);
+        if next == held {
+            return;
+        }
+        let updated = CredentialClass { status: Some(next), ..class.clone() };
+        if let Err(error) = self.issuing.put_class_status(&updated).await
+            && !matches!(error, ApiError::Conflict(_) | ApiError::NotFound(_))
+        {
+            tracing::warn!(class = record.key().name, %error, "cannot write the class's status; trying again");
+            self.classes_changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Answers requests: observe, decide, act. Writes request status; hands an Allow to `grant`.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::{
+    Operator, log,
+    observe::Observation,
+    queue::Next,
+    slots::{Counting, Slot},
+};
+use crate::{
+    api::{AccessRequest, Delivery, FailureReason, RequestState},
+    cluster::{ApiError, cache::Cached, events},
+    core::{
+        Decision, Denial, Verdict, decide,
+        snapshot::Snapshot,
+        status::{self, Stamp},
+    },
+};
+
+impl Operator {
+    /// One look at one request.
+    pub async fn reconcile_request(self: Arc<Self>, uid: String) -> Next {
+        let Some(request) = self.world.request(&uid) else {
+            self.slots.release(&uid);
+            return Next::Done;
+        };
+        if request.state() != RequestState::Pending {
+            self.slots.release(&uid);
+            return self.retain_request(&request).await;
+        }
+        match self.answer(&request).await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(namespace = request.namespace(), request = request.name_any(), %error, "cannot answer yet; trying again");
+                self.metrics.api_error("request", &error);
+                Next::Retry
+            }
+        }
+    }
+
+    async fn answer(&self, request: &AccessRequest) -> Result<Next, ApiError> {
+        let now = self.clock.read().latest();
+        let deadline = request.creation_timestamp().map(|t| t.0 + self.settings.answer_within);
+        if deadline.is_some_and(|deadline| now >= deadline) {
+            let why = self.not_issuing().unwrap_or_else(|| "what it needs could not be made ready".into());
+            let message = format!("not answered within {} s: {why}. Make a new request", self.settings.answer_within.as_secs());
+            self.fail(request, FailureReason::TimedOut, &message).await?;
+            return Ok(Next::Done);
+        }
+        if request.metadata.deletion_timestamp.is_some() {
+            return Ok(Next::Done);
+        }
+        let again = |seconds: i64| Next::At(deadline.unwrap_or(now).min(now + jiff::SignedDuration::from_secs(seconds)));
+        if let Some(why) = self.not_issuing() {
+            tracing::debug!(request = request.name_any(), why, "waiting");
+            return Ok(again(1));
+        }
+        let mut observed = self.observe_request(request).await?;
+        let decision = self.decide_and_take(request, &mut observed.snapshot);
+        match &decision.verdict {
+            Verdict::Wait(why) => {
+                tracing::debug!(request = request.name_any(), why, "waiting");
+                Ok(again(1))
+            }
+            Verdict::Deny(denial) => {
+                self.deny(request, &observed, &decision, denial).await?;
+                Ok(Next::Done)
+            }
+            Verdict::Allow(grant) => self.grant(request, &observed, &decision, grant).await,
+        }
+    }
+
+    /// Counts, decides and takes the place under one lock: two decisions at once cannot both pass a limit.
+    fn decide_and_take(&self, request: &AccessRequest, snapshot: &mut Snapshot) -> Decision {
+        let mut counting = self.slots.count();
+        self.count(&counting, snapshot);
+        let decision = decide(snapshot);
+        if let Verdict::Allow(grant) = &decision.verdict {
+            let requester = &request.spec.requester;
+            let slot = Slot { policy: grant.policy.to_string(), username: requester.username.clone(), pod_uid: requester.pod_uid.clone() };
+            counting.take(request.object_uid(), slot);
+        }
+        decision
+    }
+
+    fn count(&self, counting: &Counting<'_>, snapshot: &mut Snapshot) {
+        let requester = &snapshot.request.spec.requester;
+        let leases = self.world.open_leases_of(&requester.username);
+        for policy in snapshot.policies.iter_mut().filter(|policy| policy.limits.is_some()) {
+            let name = policy.id.to_string();
+            let own = |uid: &str| uid == snapshot.request.uid;
+            let of_policy = leases.iter().filter(|lease| lease.spec.policy.name == name && !own(&lease.spec.request_uid));
+            let (mut live, mut of_pod) = of_policy.fold((0, 0), |(live, of_pod), lease| {
+                (live + 1, of_pod + u64::from(lease.spec.requester.pod_uid == requester.pod_uid))
+            });
+            let unseen = counting.of(&requester.username).filter(|(uid, slot)| {
+                slot.policy == name && !own(uid) && !leases.iter().any(|lease| lease.spec.request_uid == **uid)
+            });
+            for (_, slot) in unseen {
+                live += 1;
+                of_pod += u64::from(slot.pod_uid == requester.pod_uid);
+            }
+            (policy.live, policy.live_of_pod) = (live, of_pod);
+        }
+    }
+
+    /// Says no, once and for all.
+    pub(super) async fn deny(&self, request: &AccessRequest, observed: &Observation, decision: &Decision, denial: &Denial) -> Result<(), ApiError> {
+        let stamp = self.stamp();
+        let next = AccessRequest { status: Some(status::denied(request, &observed.workload, denial, &stamp)), ..request.clone() };
+        if self.write_terminal(request, next).await? {
+            log::decision(&stamp, &observed.snapshot, decision);
+            self.metrics.decision("Deny", denial.reason.as_str());
+            let regarding = events::regarding(request);
+            self.events.warn(&regarding, &request.spec.requester.username, denial.reason.as_str(), &denial.message).await;
+        }
+        self.slots.release(request.object_uid());
+        Ok(())
+    }
+
+    /// Gives up on a request that was never answered on its merits.
+    pub(super) async fn fail(&self, request: &AccessRequest, reason: FailureReason, message: &str) -> Result<(), ApiError> {
+        let next = AccessRequest { status: Some(status::failed(request, reason, message, self.clock.now())), ..request.clone() };
+        if self.write_terminal(request, next).await? {
+            tracing::info!(namespace = request.namespace(), request = request.name_any(), %reason, message, "request failed");
+            self.metrics.decision("Fail", reason.as_str());
+            self.events.warn(&events::regarding(request), &request.spec.requester.username, reason.as_str(), message).await;
+        }
+        self.slots.release(request.object_uid());
+        Ok(())
+    }
+
+    /// Writes a terminal status over Pending, at the version that was read, and drops a reserve that may have been left. `false`: somebody
+    /// has answered it, or it is gone.
+    async fn write_terminal(&self, request: &AccessRequest, next: AccessRequest) -> Result<bool, ApiError> {
+        let written = match self.ending.put_request_status(&next).await {
+            Ok(written) => {
+                self.world.requests.own_write(crate::cluster::records::prune_request(written));
+                true
+            }
+            Err(ApiError::Conflict(_)) => {
+                let fresh = self.ending.get_request(&request.namespace().unwrap_or_default(), &request.name_any()).await;
+                match fresh {
+                    Ok(fresh) if fresh.object_uid() == request.object_uid() && fresh.state() == RequestState::Pending => return Err(ApiError::Conflict("the request changed; looking again".into())),
+                    Ok(_) | Err(ApiError::NotFound(_)) => false,
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(ApiError::NotFound(_)) => false,
+            Err(error) => return Err(error),
+        };
+        let reserve = request.delivery() == Delivery::Secret && self.may_have_reserved(request);
+        match self.world.lease_of(request.object_uid()) {
+            Some(lease) => self.leases.add(&lease.spec.request_namespace, &lease.name_any()),
+            None if reserve => self.ending.drop_reserve(request, &request.wanted_secret_name()).await?,
+            None => {}
+        }
+        Ok(written)
+    }
+
+    /// A reserve of an earlier process, or of this one, may be there. A request that this process has met as new and has not reserved for
+    /// has none, and costs no call.
+    fn may_have_reserved(&self, request: &AccessRequest) -> bool {
+        self.notes.reserved(request.object_uid()) || request.creation_timestamp().is_none_or(|t| t.0 <= self.notes.started())
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { time: self.now_in_seconds(), id: super::grant::decision_id() }
+    }
+
+    fn now_in_seconds(&self) -> Timestamp {
+        let now = self.clock.now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+
+    /// Looks at every unanswered request again: what they waited for may have come.
+    pub fn wake_pending(&self) {
+        for request in self.world.requests.list() {
+            if request.state() == RequestState::Pending {
+                self.requests.add(&request.namespace().unwrap_or_default(), request.object_uid());
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What becomes of a lease next: the pure rule of ending. One step at a time, so that every crash lies between two steps.
+//!
+//! `controller::lease` observes, asks [`step`], carries the one step out and asks again. Nothing here gates an ending on anything: not on
+//! the guard, not on policies, not on who leads.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::{CredentialLeaseSpec, Delivery, EndReason, Proof, RequestState, lease::LeaseState};
+
+/// Everything that the next step of one lease depends on.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// The operator's clock.
+    pub own: Timestamp,
+    /// The API server's clock, never later than it really is; `None` if it has not been heard of.
+    pub server: Option<Timestamp>,
+    /// What was written down.
+    pub spec: &'a CredentialLeaseSpec,
+    /// Where the lease stands; `None` = open.
+    pub state: Option<LeaseState>,
+    /// The cause that its status already names, once it is not open any more.
+    pub marked: Option<Ending>,
+    /// The request.
+    pub request: RequestFact,
+    /// The pod that asked.
+    pub pod: PodFact,
+    /// The request's namespace is being deleted.
+    pub namespace_terminating: bool,
+    /// The service account with the recorded UID is certainly gone.
+    pub account_gone: bool,
+    /// The node with the recorded UID is certainly gone.
+    pub node_gone: bool,
+    /// What judging it again said, where that ends it.
+    pub verdict: Option<(EndReason, String)>,
+    /// This process has seen the delivered Secret gone.
+    pub secret_gone: bool,
+}
+
+/// The request of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestFact {
+    /// It is there, in this state.
+    There(RequestState),
+    /// It is certainly gone.
+    Gone,
+    /// Not known right now.
+    Unknown,
+}
+
+/// The pod of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodFact {
+    /// It is there and may go on using what it holds.
+    There,
+    /// It is to be gone at this time (its grace included).
+    Leaving(Timestamp),
+    /// It is certainly gone, another pod has its name, or it has finished.
+    Gone(&'static str),
+    /// Not known right now.
+    Unknown,
+}
+
+/// Why and since when a grant ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The cause.
+    pub reason: EndReason,
+    /// When it happened.
+    pub time: Timestamp,
+    /// A sentence for people.
+    pub message: String,
+}
+
+/// The one thing to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, until something changes or until then.
+    Wait(Option<Timestamp>),
+    /// Make the request terminal: whoever is about to release the credential meets that and stops.
+    Fence(Ending),
+    /// Write `Revoking` and the cause into the lease.
+    Mark(Ending),
+    /// Delete the delivered Secret.
+    DeleteSecret,
+    /// Write `Closed`: the credential is dead, and this proves it.
+    Close(Ending, Proof),
+    /// Say in the request's status what the ledger says.
+    Project,
+}
+
+/// How long after a certificate's end, by the lower bound of the API server's clock, nothing more is waited for.
+const UNKNOWN_CLOCK_RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// The next step of a lease.
+pub fn step(facts: &Facts<'_>) -> Step {
+    match facts.state {
+        Some(LeaseState::Closed) => match facts.request {
+            RequestFact::There(RequestState::Active | RequestState::Revoking) => Step::Project,
+            RequestFact::There(RequestState::Pending) => Step::Fence(released_by_nobody(facts)),
+            _ => Step::Wait(None),
+        },
+        Some(LeaseState::Revoking) => finish(facts, facts.marked.clone().unwrap_or_else(|| released_by_nobody(facts))),
+        None => match cause(facts) {
+            Some(ending) => end(facts, ending),
+            None => Step::Wait(Some(next_date(facts))),
+        },
+    }
+}
+
+/// What ends an open lease, if anything does. The first that holds is the one that is named.
+pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
+    let spec = facts.spec;
+    let now = latest(facts);
+    let ending = |reason, message: String| Some(Ending { reason, time: now, message });
+    if now >= spec.expires_at {
+        let message = if spec.expires_at < spec.x509.not_after { "its shortened time ran out" } else { "its time ran out" };
+        return Some(Ending { reason: EndReason::Expired, time: spec.expires_at, message: message.into() });
+    }
+    if let Some(revoke) = &spec.revoke {
+        return ending(EndReason::RevokedByPerson, format!("revoked by {}: {}", revoke.by, revoke.reason));
+    }
+    match facts.request {
+        RequestFact::Gone if facts.namespace_terminating => return ending(EndReason::NamespaceGone, "its namespace is being deleted".into()),
+        RequestFact::Gone => return ending(EndReason::Completed, "its AccessRequest was deleted".into()),
+        RequestFact::There(RequestState::Denied | RequestState::Failed) => {
+            return ending(EndReason::NotReleased, "its request was answered otherwise before the credential was released".into());
+        }
+        RequestFact::There(RequestState::Ended) => return ending(EndReason::Completed, "its request has ended".into()),
+        RequestFact::There(_) | RequestFact::Unknown => {}
+    }
+    match facts.pod {
+        PodFact::Gone(how) => return ending(EndReason::PodGone, format!("pod {} {how}", spec.requester.pod_name)),
+        PodFact::Leaving(at) if now >= at => {
+            return ending(EndReason::PodGone, format!("pod {} should have been gone by {at}", spec.requester.pod_name));
+        }
+        _ => {}
+    }
+    if facts.namespace_terminating {
+        return ending(EndReason::NamespaceGone, "its namespace is being deleted".into());
+    }
+    if facts.account_gone {
+        return ending(EndReason::IdentityRemoved, "its service account was deleted or made anew".into());
+    }
+    if facts.node_gone {
+        return ending(EndReason::NodeLost, format!("node {} was deleted or made anew", spec.requester.node_name));
+    }
+    let (reason, message) = facts.verdict.clone()?;
+    ending(reason, message)
+}
+
+/// First step of the end of an open lease.
+fn end(facts: &Facts<'_>, ending: Ending) -> Step {
+    let pending = facts.request == RequestFact::There(RequestState::Pending);
+    if pending {
+        return Step::Fence(ending);
+    }
+    if never_released(facts) {
+        return Step::Close(ending, Proof::NeverReleased);
+    }
+    // The end of the certificate itself needs no mark: it can be computed again from the spec.
+    if ending.reason == EndReason::Expired && facts.spec.expires_at >= facts.spec.x509.not_after {
+        return finish(facts, ending);
+    }
+    Step::Mark(ending)
+}
+
+/// Takes back what can be taken back, says so, and closes once the certificate's own time is over.
+fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
+    if facts.request == RequestFact::There(RequestState::Pending) {
+        return Step::Fence(ending);
+    }
+    if facts.spec.secret.is_some() && !facts.secret_gone {
+        return Step::DeleteSecret;
+    }
+    if dead(facts) {
+        return Step::Close(ending, Proof::NotAfterPassed);
+    }
+    if facts.state == Some(LeaseState::Revoking) && facts.request == RequestFact::There(RequestState::Active) {
+        return Step::Project;
+    }
+    let not_after = facts.spec.x509.not_after;
+    let behind = facts.server.map_or(UNKNOWN_CLOCK_RETRY, |server| not_after.duration_since(server));
+    let until = if facts.own < not_after { not_after } else { facts.own + behind.clamp(SignedDuration::from_millis(20), UNKNOWN_CLOCK_RETRY) };
+    Step::Wait(Some(until))
+}
+
+/// Both clocks are past the certificate's end.
+fn dead(facts: &Facts<'_>) -> bool {
+    let not_after = facts.spec.x509.not_after;
+    facts.own >= not_after && facts.server.is_some_and(|server| server >= not_after)
+}
+
+/// The request is terminal without ever having held the certificate, and no Secret could hold it either.
+fn never_released(facts: &Facts<'_>) -> bool {
+    facts.spec.delivery == Delivery::CSR && matches!(facts.request, RequestFact::There(RequestState::Denied | RequestState::Failed))
+}
+
+fn released_by_nobody(facts: &Facts<'_>) -> Ending {
+    Ending { reason: EndReason::NotReleased, time: latest(facts), message: "the attempt was closed before its credential was released".into() }
+}
+
+/// Ends start when either clock reaches a date.
+fn latest(facts: &Facts<'_>) -> Timestamp {
+    facts.server.map_or(facts.own, |server| server.max(facts.own))
+}
+
+fn next_date(facts: &Facts<'_>) -> Timestamp {
+    match facts.pod {
+        PodFact::Leaving(at) => at.min(facts.spec.expires_at),
+        _ => facts.spec.expires_at,
+    }
+}
