@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn nothing_of_the_ledger_and_no_write_is_aggregated_into_a_built_in_role() {
         let objects = objects();
-        let aggregated: Vec<&Value> = objects.iter().filter(|role| role["metadata"]["labels"].to_string().contains("aggregate-to-")).collect();
+        let aggregated: Vec<&Value> =
+            objects.iter().filter(|role| role["metadata"]["labels"].to_string().contains("aggregate-to-")).collect();
         assert!(!aggregated.is_empty());
         for rule in aggregated.iter().flat_map(|role| role["rules"].as_array().unwrap()) {
             assert_eq!(rule["verbs"], json!(READ));

@@ -104,7 +104,8 @@ mod tests {
     fn every_right_of_the_table_is_rendered_once() {
         let values = Values { secret_namespaces: vec!["shop".into()], ..Values::default() };
         let objects = [objects(&values), secret_namespaces(&values)].concat();
-        let rules = objects.iter().filter(|o| o["metadata"]["name"] != ROOTS).filter_map(|o| o["rules"].as_array()).map(Vec::len).sum::<usize>();
+        let rules =
+            objects.iter().filter(|o| o["metadata"]["name"] != ROOTS).filter_map(|o| o["rules"].as_array()).map(Vec::len).sum::<usize>();
         assert_eq!(rules, RIGHTS.len());
     }
 }

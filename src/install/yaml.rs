@@ -1,7 +1,23 @@
 //! Manifests as YAML that people read and review: multi-line text as block scalars, fields in a stable order (`apiVersion`, `kind`,
 //! `metadata`, `spec`), strings quoted wherever a YAML 1.1 reader would take them for something else.
 
+use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value;
+
+/// Fields that come first, in this order; the others follow by name.
+const FIRST: [&str; 11] = [
+    "apiVersion",
+    "kind",
+    "metadata",
+    "name",
+    "namespace",
+    "key",
+    "failurePolicy",
+    "matchConstraints",
+    "matchConditions",
+    "variables",
+    "description",
+];
 
 /// Width at which long lines of text are folded.
 const WIDTH: usize = 120;
@@ -25,10 +41,32 @@ pub fn to_yaml(objects: &[Value]) -> Result<String, YamlError> {
 fn document(object: &Value) -> Result<String, YamlError> {
     let mut options = serde_saphyr::SerializerOptions::default();
     options.folded_wrap_chars = WIDTH;
-    serde_saphyr::to_string_with_options(object, options).map_err(|error| YamlError {
+    serde_saphyr::to_string_with_options(&Ordered(object), options).map_err(|error| YamlError {
         object: format!("{} {}", object["kind"].as_str().unwrap_or_default(), object["metadata"]["name"].as_str().unwrap_or_default()),
         problem: error.to_string(),
     })
+}
+
+/// A value whose fields are written as [`FIRST`] says.
+struct Ordered<'a>(&'a Value);
+
+impl Serialize for Ordered<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(fields) => {
+                let rank = |name: &str| FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len());
+                let mut sorted: Vec<_> = fields.iter().collect();
+                sorted.sort_by_key(|(name, _)| (rank(name), name.as_str()));
+                let mut map = serializer.serialize_map(Some(sorted.len()))?;
+                for (name, value) in sorted {
+                    map.serialize_entry(name, &Ordered(value))?;
+                }
+                map.end()
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Ordered)),
+            other => other.serialize(serializer),
+        }
+    }
 }
 
 #[cfg(test)]

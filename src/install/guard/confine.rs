@@ -14,6 +14,8 @@ use super::{
 };
 use crate::install::{OperatorName, rights};
 
+const DESCRIPTION: &str = "What the account of Daypass may write, whatever RBAC would let it.";
+
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match {
@@ -35,13 +37,14 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
         "reason": "Forbidden",
     })];
     validations.extend(narrowing(&cel));
-    Policy::validating("confine.daypass.dev", concerns, json!({"variables": variables, "validations": validations}))
+    Policy::validating("confine.daypass.dev", DESCRIPTION, concerns, json!({"variables": variables, "validations": validations}))
 }
 
 /// `{'group/resource': ['OPERATION', …]}` as a CEL map, a line a resource.
 fn allow_list() -> String {
     let line = |(what, operations): (String, Vec<&str>)| format!("'{what}': ['{}']", operations.join("', '"));
-    let lines: Vec<String> = rights::writes().into_iter().map(|(what, operations)| line((what, operations.into_iter().collect()))).collect();
+    let lines: Vec<String> =
+        rights::writes().into_iter().map(|(what, operations)| line((what, operations.into_iter().collect()))).collect();
     format!("{{{}}}", lines.join(",\n "))
 }
 
@@ -170,7 +173,9 @@ mod tests {
     fn nothing_that_would_let_the_operator_out_of_it_is_on_the_list() {
         for what in allowed().keys() {
             let resource = what.split_once('/').unwrap().1;
-            for out in ["token", "exec", "attach", "proxy", "portforward", "roles", "rolebindings", "admissionpolic", "users", "pods", "webhook"] {
+            for out in
+                ["token", "exec", "attach", "proxy", "portforward", "roles", "rolebindings", "admissionpolic", "users", "pods", "webhook"]
+            {
                 assert!(!resource.contains(out), "{what}");
             }
         }

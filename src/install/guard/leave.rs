@@ -11,10 +11,16 @@ use super::{
 };
 use crate::install::OperatorName;
 
+const DESCRIPTION: &str =
+    "The namespace of Daypass and its CustomResourceDefinitions are deleted only once they carry the annotation daypass.dev/drained.";
+
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match {
-        rules: vec![resources("", &["namespaces"], &["DELETE"]), resources("apiextensions.k8s.io", &["customresourcedefinitions"], &["DELETE"])],
+        rules: vec![
+            resources("", &["namespaces"], &["DELETE"]),
+            resources("apiextensions.k8s.io", &["customresourcedefinitions"], &["DELETE"]),
+        ],
         conditions: vec![named(
             "ours",
             cel("
@@ -27,5 +33,5 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
         cel("oldObject.metadata.?annotations[?$DRAINED].hasValue()"),
         "leases may be open: wait until kubectl get credentialleases -A shows only Closed ones, then set the annotation daypass.dev/drained",
     )];
-    Policy::validating("leave.daypass.dev", concerns, json!({"validations": validations}))
+    Policy::validating("leave.daypass.dev", DESCRIPTION, concerns, json!({"validations": validations}))
 }

@@ -15,6 +15,9 @@ const OWN: [&str; 1] = ["credentialleases"];
 /// Subresources that only the operator writes.
 const STATUS: [&str; 2] = ["accessrequests/status", "credentialleases/status"];
 
+const DESCRIPTION: &str =
+    "Only Daypass writes status and leases; a person may end a lease, under their own name; an open lease cannot be deleted.";
+
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match {
@@ -82,5 +85,5 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
             "a closed lease is a tombstone; the operator removes it in time",
         ),
     ];
-    Policy::validating("ledger.daypass.dev", concerns, json!({"variables": variables, "validations": validations}))
+    Policy::validating("ledger.daypass.dev", DESCRIPTION, concerns, json!({"variables": variables, "validations": validations}))
 }

@@ -93,7 +93,12 @@ mod tests {
             let spec = &policy["spec"];
             assert_eq!(spec["failurePolicy"], "Fail");
             assert_eq!(spec["matchConstraints"]["matchPolicy"], "Equivalent");
-            for absent in ["/paramKind", "/matchConstraints/namespaceSelector", "/matchConstraints/objectSelector", "/matchConstraints/excludeResourceRules"] {
+            for absent in [
+                "/paramKind",
+                "/matchConstraints/namespaceSelector",
+                "/matchConstraints/objectSelector",
+                "/matchConstraints/excludeResourceRules",
+            ] {
                 assert_eq!(spec.pointer(absent), None, "{absent} of {}", policy["metadata"]["name"]);
             }
         }

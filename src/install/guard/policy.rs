@@ -8,6 +8,8 @@ use crate::install::object::metadata;
 pub(super) struct Policy {
     kind: Kind,
     name: &'static str,
+    /// For whoever meets it in a cluster.
+    description: &'static str,
     spec: Value,
 }
 
@@ -27,15 +29,15 @@ pub(super) struct Match {
 
 impl Policy {
     /// A policy that refuses. `checks` holds `variables`, `validations` and what else its spec says.
-    pub(super) fn validating(name: &'static str, concerns: Match, checks: Value) -> Self {
-        Self { kind: Kind::Validating, name, spec: spec(concerns, checks) }
+    pub(super) fn validating(name: &'static str, description: &'static str, concerns: Match, checks: Value) -> Self {
+        Self { kind: Kind::Validating, name, description, spec: spec(concerns, checks) }
     }
 
     /// A policy that writes, again if another one has changed the object since.
-    pub(super) fn mutating(name: &'static str, concerns: Match, writes: Value) -> Self {
+    pub(super) fn mutating(name: &'static str, description: &'static str, concerns: Match, writes: Value) -> Self {
         let mut spec = spec(concerns, writes);
         spec["reinvocationPolicy"] = json!("IfNeeded");
-        Self { kind: Kind::Mutating, name, spec }
+        Self { kind: Kind::Mutating, name, description, spec }
     }
 
     /// The policy as it is applied.
@@ -57,10 +59,12 @@ impl Policy {
             Kind::Mutating => "MutatingAdmissionPolicy",
             Kind::Validating => "ValidatingAdmissionPolicy",
         };
+        let mut metadata = metadata(self.name);
+        metadata["annotations"] = json!({"kubernetes.io/description": self.description});
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": format!("{family}{suffix}"),
-            "metadata": metadata(self.name),
+            "metadata": metadata,
             "spec": spec,
         })
     }

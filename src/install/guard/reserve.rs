@@ -11,6 +11,8 @@ use super::{
 };
 use crate::install::OperatorName;
 
+const DESCRIPTION: &str = "Secrets labelled daypass.dev/request-uid or daypass.dev/ca are changed and deleted by Daypass alone.";
+
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match {
@@ -49,5 +51,5 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
         "),
         "Secrets labelled daypass.dev/request-uid or daypass.dev/ca belong to Daypass; to end one, delete its AccessRequest",
     )];
-    Policy::validating("reserve.daypass.dev", concerns, json!({"validations": validations}))
+    Policy::validating("reserve.daypass.dev", DESCRIPTION, concerns, json!({"validations": validations}))
 }

@@ -36,7 +36,12 @@ pub(super) fn stamp(operator: &OperatorName) -> Policy {
         "#,
         operator,
     );
-    Policy::mutating(STAMP, concerns, json!({"variables": pod_of_the_token(), "mutations": [json_patch(patch)]}))
+    Policy::mutating(
+        STAMP,
+        "Writes who asked into an AccessRequest. A convenience: verify.daypass.dev has the last word.",
+        concerns,
+        json!({"variables": pod_of_the_token(), "mutations": [json_patch(patch)]}),
+    )
 }
 
 pub(super) fn stamp_revoke(operator: &OperatorName) -> Policy {
@@ -48,7 +53,12 @@ pub(super) fn stamp_revoke(operator: &OperatorName) -> Policy {
         ],
     };
     let patch = r#"[JSONPatch{op: "add", path: "/spec/revoke/by", value: request.userInfo.username}]"#.to_owned();
-    Policy::mutating(STAMP_REVOKE, concerns, json!({"mutations": [json_patch(patch)]}))
+    Policy::mutating(
+        STAMP_REVOKE,
+        "Writes who ended a CredentialLease. A convenience: ledger.daypass.dev has the last word.",
+        concerns,
+        json!({"mutations": [json_patch(patch)]}),
+    )
 }
 
 fn not_the_operator(operator: &OperatorName) -> Value {

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::{api::GROUP, install::OperatorName};
 
+const DESCRIPTION: &str =
+    "Daypass trusts this: an AccessRequest says truly which pod asked, and only that pod can touch it again. Nothing is issued without it.";
+
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match { rules: vec![resources(GROUP, &["accessrequests"], &["CREATE", "UPDATE", "DELETE"])], conditions: vec![] };
@@ -84,5 +87,10 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
         "key": "requester",
         "valueExpression": "variables.create ? request.userInfo.username + ' pod=' + variables.podName + '/' + variables.podUID : ''",
     }]);
-    Policy::validating(VERIFY, concerns, json!({"variables": variables, "validations": validations, "auditAnnotations": audit}))
+    Policy::validating(
+        VERIFY,
+        DESCRIPTION,
+        concerns,
+        json!({"variables": variables, "validations": validations, "auditAnnotations": audit}),
+    )
 }
