@@ -6,6 +6,8 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod guard;
+#[cfg(test)]
+mod laws;
 pub mod lifecycle;
 pub mod matching;
 pub mod names;

@@ -32,8 +32,11 @@ pub(super) struct PolicyLifetimes {
 }
 
 impl PolicyLifetimes {
-    /// Reads them; the error says in which field it is.
+    /// Reads them off a policy that is whole; the error says why it is not.
     pub fn of(policy: &PolicyFacts) -> Result<Self, String> {
+        if let Some(problem) = &policy.broken {
+            return Err(problem.clone());
+        }
         let Some(ttl) = &policy.ttl else { return Ok(Self::default()) };
         let named = |field: &'static str| move |problem: TtlError| format!("spec.ttl.{field}: {problem}");
         Ok(Self {

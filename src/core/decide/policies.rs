@@ -68,7 +68,7 @@ fn forbid(policy: &PolicyFacts, snapshot: &Snapshot) -> Finding {
 }
 
 fn permit(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Finding {
-    let lifetimes = match policy.broken.clone().map_or_else(|| PolicyLifetimes::of(policy), Err) {
+    let lifetimes = match PolicyLifetimes::of(policy) {
         Ok(lifetimes) => lifetimes,
         Err(problem) => return Finding::DoesNotApply(format!("broken: {problem}")),
     };

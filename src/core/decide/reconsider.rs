@@ -162,7 +162,7 @@ fn permits(policies: &[&PolicyFacts], snapshot: &Snapshot, lease: &CredentialLea
         }
         None => (None, "it was deleted".to_owned()),
         // It grants nothing new and ends nothing. What can still be read of it is not to be trusted, not even its effect.
-        Some(own) if own.broken.is_some() => return keep(&own.id, &lease.policy, None, snapshot, lease),
+        Some(own) if PolicyLifetimes::of(own).is_err() => return keep(&own.id, &lease.policy, None, snapshot, lease),
         Some(own) => match standing(own, snapshot, lease) {
             Standing::Permits(ceiling) => return keep(&own.id, &as_it_stands(own), ceiling, snapshot, lease),
             Standing::Unclear(why) => return Reconsideration::Undecided(format!("{}: {why}", own.id)),
@@ -209,10 +209,9 @@ fn standing(policy: &PolicyFacts, snapshot: &Snapshot, lease: &CredentialLeaseSp
     if policy.effect == Effect::Forbid {
         return no("it is a Forbid".to_owned());
     }
-    let lifetimes = match (&policy.broken, PolicyLifetimes::of(policy)) {
-        (Some(problem), _) => return no(format!("broken: {problem}")),
-        (None, Err(problem)) => return Standing::Unclear(problem),
-        (None, Ok(lifetimes)) => lifetimes,
+    let lifetimes = match PolicyLifetimes::of(policy) {
+        Ok(lifetimes) => lifetimes,
+        Err(problem) => return no(format!("broken: {problem}")),
     };
     match applies(policy, snapshot) {
         Match::No(why) => return no(why),
