@@ -12,6 +12,7 @@ pub mod binaries;
 pub mod cluster;
 pub mod pki;
 mod ports;
+pub mod proxy;
 mod scratch;
 pub mod supervisor;
 pub mod wait;

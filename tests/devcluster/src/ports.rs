@@ -25,6 +25,12 @@ pub struct Port {
 }
 
 impl Port {
+    /// Takes free ports.
+    pub fn take_all<const N: usize>() -> io::Result<[Self; N]> {
+        let ports: Vec<Self> = (0..N).map(|_| Self::take()).collect::<io::Result<_>>()?;
+        ports.try_into().map_err(|_| io::Error::from(io::ErrorKind::AddrNotAvailable))
+    }
+
     /// Takes a free port.
     pub fn take() -> io::Result<Self> {
         let claims = cache_root().join("ports");

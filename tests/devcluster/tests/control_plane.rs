@@ -113,8 +113,7 @@ async fn the_audit_log_tells_who_did_what_for_whom_and_no_body() {
 
     let logged = || async {
         let events = cluster.audit().unwrap();
-        let event = audit::by_user(&events, "paul").find(|event| event.is("create", "secrets")).cloned();
-        event
+        audit::by_user(&events, "paul").find(|event| event.is("create", "secrets")).cloned()
     };
     let event = wait::until("the event", SOON, logged).await.unwrap();
     assert_eq!(event.user.username, "admin");
@@ -139,10 +138,10 @@ async fn a_second_api_server_serves_the_same_objects_and_can_be_paused_killed_an
     shared(cluster.admin_at(second).unwrap()).await.unwrap();
 
     let process = cluster.process("kube-apiserver-1").unwrap();
-    process.pause();
+    process.pause().await;
     let answer = tokio::time::timeout(Duration::from_millis(300), shared(cluster.admin_at(second).unwrap())).await;
     assert!(answer.is_err(), "a paused server says nothing");
-    process.resume();
+    process.resume().await;
     shared(cluster.admin_at(second).unwrap()).await.unwrap();
 
     process.kill().await;

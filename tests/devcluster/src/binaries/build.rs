@@ -19,7 +19,12 @@ pub(super) const NEEDED_GO: &str = "1.26";
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
 /// Builds what is missing of a release.
-pub(super) async fn build(release: &Release, missing: &[&Program], assets: Option<&Path>, cache: &Path) -> Result<(), Error> {
+pub(super) async fn build<const N: usize>(
+    release: &Release<N>,
+    missing: &[&Program],
+    assets: Option<&Path>,
+    cache: &Path,
+) -> Result<(), Error> {
     if let Some(problem) = toolchain_problem(release) {
         let names: Vec<_> = missing.iter().map(|program| program.name).collect();
         let assets = assets.map_or_else(|| "not set".to_owned(), |path| path.display().to_string());
@@ -44,7 +49,7 @@ pub(super) async fn build(release: &Release, missing: &[&Program], assets: Optio
     Ok(())
 }
 
-async fn build_one(release: &Release, program: &Program, cache: &Path) -> Result<(), Error> {
+async fn build_one<const N: usize>(release: &Release<N>, program: &Program, cache: &Path) -> Result<(), Error> {
     let (part, log) = (cache.join(format!("{}.part", program.name)), cache.join(format!("{}.log", program.name)));
     let started = Instant::now();
     let args = ["build", "-mod=readonly", "-trimpath", "-ldflags", release.ldflags, "-o"];
@@ -72,7 +77,7 @@ async fn build_one(release: &Release, program: &Program, cache: &Path) -> Result
 }
 
 /// What keeps this machine from building, if anything.
-fn toolchain_problem(release: &Release) -> Option<String> {
+fn toolchain_problem<const N: usize>(release: &Release<N>) -> Option<String> {
     // Asked in the module's directory, an older Go answers with the newer one that it would fetch and use.
     let version = Command::new("go").args(["env", "GOVERSION"]).env("GOWORK", "off").current_dir(release.module).output();
     match version {

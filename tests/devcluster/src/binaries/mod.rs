@@ -71,16 +71,16 @@ pub struct ControlPlane {
     pub kubectl: PathBuf,
 }
 
-/// The programs of Kubernetes [`KUBERNETES`]`.version`, built where need be, with progress on stderr.
+/// The programs of [`KUBERNETES`], built where need be, with progress on stderr.
 pub async fn control_plane() -> Result<ControlPlane, Error> {
-    let found = all(&KUBERNETES).await?;
-    let [etcd, kube_apiserver, kube_controller_manager, kubectl] = found.try_into().unwrap_or_default();
+    let [etcd, kube_apiserver, kube_controller_manager, kubectl] = all(&CONTROL_PLANE).await?;
     Ok(ControlPlane { etcd, kube_apiserver, kube_controller_manager, kubectl })
 }
 
 /// Helm, for tests of the chart; built where need be, with progress on stderr.
 pub async fn helm() -> Result<PathBuf, Error> {
-    Ok(all(&HELM).await?.into_iter().next().unwrap_or_default())
+    let [helm] = all(&HELM).await?;
+    Ok(helm)
 }
 
 /// Where built programs are kept: `DAYPASS_CACHE`, else `XDG_CACHE_HOME/daypass`, else `~/.cache/daypass`.
@@ -92,21 +92,22 @@ pub fn cache_root() -> PathBuf {
         .unwrap_or_else(|| env::temp_dir().join("daypass-cache"))
 }
 
+/// What is built here.
+pub const KUBERNETES: &str = "Kubernetes v1.37.2";
+
 /// A pinned Go module whose tools are programs that we need.
-#[derive(Debug)]
-pub struct Release {
-    /// What it releases, and which: `Kubernetes v1.37.2`.
-    pub title: &'static str,
+struct Release<const N: usize> {
+    /// What it releases, and which.
+    title: &'static str,
     /// The directory in the cache.
     directory: &'static str,
     /// The directory of its `go.mod`.
     module: &'static str,
     /// Linker flags: without the version in them the programs report nonsense, and clients fail to parse it.
     ldflags: &'static str,
-    programs: &'static [Program],
+    programs: [Program; N],
 }
 
-#[derive(Debug)]
 struct Program {
     name: &'static str,
     package: &'static str,
@@ -115,13 +116,13 @@ struct Program {
 }
 
 /// Kubernetes and the etcd it is released with.
-pub const KUBERNETES: Release = Release {
-    title: "Kubernetes v1.37.2",
+const CONTROL_PLANE: Release<4> = Release {
+    title: KUBERNETES,
     directory: "kubernetes-v1.37.2",
     module: concat!(env!("CARGO_MANIFEST_DIR"), "/controlplane"),
     ldflags: "-s -w -X k8s.io/component-base/version.gitVersion=v1.37.2 -X k8s.io/component-base/version.gitMajor=1 \
               -X k8s.io/component-base/version.gitMinor=37 -X k8s.io/component-base/version.gitTreeState=clean",
-    programs: &[
+    programs: [
         Program { name: "etcd", package: "go.etcd.io/etcd/server/v3", takes: 70 },
         Program { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver", takes: 410 },
         Program { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager", takes: 160 },
@@ -129,25 +130,23 @@ pub const KUBERNETES: Release = Release {
     ],
 };
 
-/// Helm.
-pub const HELM: Release = Release {
+const HELM: Release<1> = Release {
     title: "Helm v4.3.1",
     directory: "helm-v4.3.1",
     module: concat!(env!("CARGO_MANIFEST_DIR"), "/helm"),
     ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
-    programs: &[Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm", takes: 180 }],
+    programs: [Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm", takes: 180 }],
 };
 
 /// All programs of a release, in its order.
-async fn all(release: &Release) -> Result<Vec<PathBuf>, Error> {
+async fn all<const N: usize>(release: &Release<N>) -> Result<[PathBuf; N], Error> {
     let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty()).map(PathBuf::from);
     let cache = cache_root().join(release.directory);
     let missing: Vec<_> = release.programs.iter().filter(|program| find(program.name, assets.as_deref(), &cache).is_none()).collect();
     if !missing.is_empty() {
         build::build(release, &missing, assets.as_deref(), &cache).await?;
     }
-    let found = |program: &Program| find(program.name, assets.as_deref(), &cache).unwrap_or_else(|| cache.join(program.name));
-    Ok(release.programs.iter().map(found).collect())
+    Ok(release.programs.each_ref().map(|program| find(program.name, assets.as_deref(), &cache).unwrap_or_else(|| cache.join(program.name))))
 }
 
 /// Where a program is now.
@@ -156,38 +155,4 @@ fn find(name: &str, assets: Option<&Path>, cache: &Path) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scratch::Scratch;
-
-    #[test]
-    fn each_program_is_found_on_its_own_and_assets_come_first() {
-        let scratch = Scratch::new().unwrap();
-        let (assets, cache) = (scratch.path().join("assets"), scratch.path().join("cache"));
-        for (directory, name) in [(&assets, "etcd"), (&cache, "etcd"), (&cache, "kube-controller-manager")] {
-            std::fs::create_dir_all(directory).unwrap();
-            std::fs::write(directory.join(name), "").unwrap();
-        }
-        assert_eq!(find("etcd", Some(&assets), &cache), Some(assets.join("etcd")));
-        assert_eq!(find("kube-controller-manager", Some(&assets), &cache), Some(cache.join("kube-controller-manager")));
-        assert_eq!(find("kubectl", Some(&assets), &cache), None);
-        assert_eq!(find("etcd", None, &cache), Some(cache.join("etcd")));
-    }
-
-    #[test]
-    fn without_go_and_assets_one_error_names_both_ways_out() {
-        let error = Error::Nowhere {
-            missing: "kube-apiserver, kube-controller-manager".into(),
-            release: KUBERNETES.title,
-            assets: "not set".into(),
-            cache: "/home/me/.cache/daypass/kubernetes-v1.37.2".into(),
-            problem: "no `go` on PATH".into(),
-        };
-        let text = error.to_string();
-        for part in
-            ["kube-apiserver, kube-controller-manager of Kubernetes v1.37.2", "install Go 1.26", "set KUBEBUILDER_ASSETS", "never hold"]
-        {
-            assert!(text.contains(part), "{part:?} is not in {text:?}");
-        }
-    }
-}
+mod tests;

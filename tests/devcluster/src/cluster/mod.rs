@@ -71,7 +71,7 @@ pub struct Cluster {
     servers: Mutex<Vec<Server>>,
     processes: Mutex<BTreeMap<String, Arc<Process>>>,
     /// etcd's.
-    _ports: Vec<Port>,
+    _ports: [Port; 2],
     // Last: the processes end before their directory goes.
     _scratch: Option<Scratch>,
 }
@@ -195,19 +195,15 @@ impl Cluster {
     /// Starts API server `number` and waits until it is ready.
     async fn serve(&self, number: usize) -> Result<Server, Error> {
         let name = components::apiserver_name(number);
-        let mut attempts = PORT_ATTEMPTS;
-        loop {
-            attempts -= 1;
-            let port = take_port(&name)?;
+        on_free_ports(&name, async |[port]: [Port; 1]| {
             let url = uri(&format!("https://127.0.0.1:{}", port.number()))?;
             let (binaries, layout) = (&self.binaries, &self.layout);
             let spec = components::apiserver(binaries, layout, &self.pki, &self.etcd_url, number, port.number(), &self.options);
             let process = self.add(&name, spec)?;
-            match self.apiserver_ready(&process, &name, url.clone()).await {
-                Err(Error::Ended { tail, .. }) if attempts > 0 && lost_port(&tail) => continue,
-                result => return result.map(|()| Server { url, _port: port }),
-            }
-        }
+            self.apiserver_ready(&process, &name, url.clone()).await?;
+            Ok(Server { url, _port: port })
+        })
+        .await
     }
 
     async fn apiserver_ready(&self, process: &Process, name: &str, url: http::Uri) -> Result<(), Error> {
@@ -242,22 +238,31 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         // Nothing of it is needed any more: all at once, instead of one grace after the other.
         for process in self.processes().values() {
-            process.signal("KILL");
+            process.kill_soon();
         }
     }
 }
 
-async fn start_etcd(binaries: &ControlPlane, layout: &Layout) -> Result<(Process, String, Vec<Port>), Error> {
+async fn start_etcd(binaries: &ControlPlane, layout: &Layout) -> Result<(Process, String, [Port; 2]), Error> {
+    on_free_ports("etcd", async |ports: [Port; 2]| {
+        let [client, peer] = ports.each_ref().map(|port| format!("http://127.0.0.1:{}", port.number()));
+        let etcd = Process::start(components::etcd(binaries, layout, &client, &peer))?;
+        let http = clients::anonymous(&client)?;
+        until(&etcd, "etcd", "/health", || async { get(&http, "/health").await.ok() }).await?;
+        Ok((etcd, client, ports))
+    })
+    .await
+}
+
+/// Starts a listener, on other ports when a stranger took one between our look and its bind.
+async fn on_free_ports<T, const N: usize>(component: &str, mut start: impl AsyncFnMut([Port; N]) -> Result<T, Error>) -> Result<T, Error> {
     let mut attempts = PORT_ATTEMPTS;
     loop {
         attempts -= 1;
-        let ports = vec![take_port("etcd")?, take_port("etcd")?];
-        let [client, peer] = [&ports[0], &ports[1]].map(|port| format!("http://127.0.0.1:{}", port.number()));
-        let etcd = Process::start(components::etcd(binaries, layout, &client, &peer))?;
-        let http = clients::anonymous(&client)?;
-        match until(&etcd, "etcd", "/health", || async { get(&http, "/health").await.ok() }).await {
-            Err(Error::Ended { tail, .. }) if attempts > 0 && lost_port(&tail) => continue,
-            result => return result.map(|_| (etcd, client, ports)),
+        let ports = Port::take_all().map_err(|source| Error::Port { component: component.to_owned(), source })?;
+        match start(ports).await {
+            Err(Error::Ended { tail, .. }) if attempts > 0 && tail.contains("address already in use") => {}
+            result => return result,
         }
     }
 }
@@ -298,19 +303,56 @@ fn directory(options: &Options) -> Result<(Layout, Option<Scratch>), Error> {
     }
 }
 
-fn take_port(component: &str) -> Result<Port, Error> {
-    Port::take().map_err(|source| Error::Port { component: component.to_owned(), source })
-}
-
-/// Whether a component ended because somebody else took its port between our look and its own.
-fn lost_port(log: &str) -> bool {
-    log.contains("address already in use")
-}
-
 fn uri(url: &str) -> Result<http::Uri, Error> {
     url.parse().map_err(|error| Error::Answer(format!("{url}: {error}")))
 }
 
 fn write(path: &Path, content: &str) -> Result<(), Error> {
     crate::pki::write_private(path, content).map_err(|source| Error::File { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(tail: &str) -> Error {
+        Error::Ended { component: "etcd".into(), exit: "Code(1)".into(), tail: tail.into() }
+    }
+
+    #[tokio::test]
+    async fn a_lost_port_is_tried_again_elsewhere_and_nothing_else_is() {
+        let mut tried = Vec::new();
+        let started = on_free_ports("etcd", async |[port]: [Port; 1]| {
+            tried.push(port.number());
+            if tried.len() < 3 { Err(ended("listen tcp 127.0.0.1:20000: bind: address already in use")) } else { Ok(()) }
+        });
+        assert!(started.await.is_ok());
+        assert_eq!(tried.len(), 3);
+
+        let mut tries = 0;
+        let broken = on_free_ports("etcd", async |_: [Port; 1]| {
+            tries += 1;
+            Err::<(), _>(ended("unknown flag"))
+        });
+        assert!(broken.await.unwrap_err().to_string().contains("unknown flag"));
+        assert_eq!(tries, 1);
+
+        let mut tries = 0;
+        let never = on_free_ports("etcd", async |_: [Port; 1]| {
+            tries += 1;
+            Err::<(), _>(ended("address already in use"))
+        });
+        assert!(never.await.is_err());
+        assert_eq!(tries, PORT_ATTEMPTS);
+    }
+
+    #[test]
+    fn a_directory_with_an_earlier_cluster_is_refused() {
+        let scratch = Scratch::new().unwrap();
+        let options = Options { dir: Some(scratch.path().join("new")), ..Options::default() };
+        let (layout, temporary) = directory(&options).unwrap();
+        assert!(temporary.is_none() && layout.0.is_absolute());
+        fs::create_dir(layout.etcd()).unwrap();
+        assert!(matches!(directory(&options), Err(Error::DirectoryInUse(_))));
+    }
 }

@@ -137,20 +137,20 @@ impl Process {
 
     /// How it ended, if it has.
     pub fn exit(&self) -> Option<Exit> {
-        *self.run().exit.borrow()
+        self.run().reported.borrow().exit
     }
 
     /// Waits for its end.
     pub async fn exited(&self) -> Exit {
-        let mut exit = self.run().exit.clone();
+        let mut reported = self.run().reported.clone();
         // An error means that the reporter is gone without a word.
-        exit.wait_for(Option::is_some).await.ok().and_then(|exit| *exit).unwrap_or(Exit::Unknown)
+        reported.wait_for(|reported| reported.exit.is_some()).await.ok().and_then(|reported| reported.exit).unwrap_or(Exit::Unknown)
     }
 
     /// Sends SIGTERM and waits for the end; SIGKILL when its grace is over. A paused child is resumed, so that it can obey.
     pub async fn stop(&self) -> Exit {
-        self.signal("TERM");
-        self.signal("CONT");
+        self.signal("TERM").await;
+        self.signal("CONT").await;
         match tokio::time::timeout(self.spec.grace, self.exited()).await {
             Ok(exit) => exit,
             Err(_) => self.kill().await,
@@ -159,32 +159,40 @@ impl Process {
 
     /// Sends SIGKILL and waits for the end.
     pub async fn kill(&self) -> Exit {
-        self.signal("KILL");
+        self.signal("KILL").await;
         self.exited().await
     }
 
     /// Freezes it: SIGSTOP.
-    pub fn pause(&self) {
-        self.signal("STOP");
+    pub async fn pause(&self) {
+        self.signal("STOP").await;
     }
 
     /// Lets it go on: SIGCONT.
-    pub fn resume(&self) {
-        self.signal("CONT");
+    pub async fn resume(&self) {
+        self.signal("CONT").await;
     }
 
-    /// Sends a signal by its name without SIG. Nothing happens to a child that has ended: its holder sends, so never to a stranger.
-    pub fn signal(&self, name: &str) {
-        if let Some(orders) = &mut self.run().orders {
-            // A broken pipe means that the holder has ended, and it ends after the child.
-            let _ = writeln!(orders, "{name}");
-        }
+    /// Sends a signal by its name without SIG, and returns when it was sent. Nothing happens to a child that has ended: its holder sends,
+    /// so never to a stranger that got its process id.
+    pub async fn signal(&self, name: &str) {
+        let (order, mut reported) = {
+            let mut run = self.run();
+            (run.order(name), run.reported.clone())
+        };
+        // An error means that the reporter is gone, and the child with it.
+        let _ = reported.wait_for(|reported| reported.sent >= order || reported.exit.is_some()).await;
+    }
+
+    /// Sends SIGKILL without waiting for anything.
+    pub(crate) fn kill_soon(&self) {
+        self.run().order("KILL");
     }
 
     /// Starts it again with the same arguments, after it has ended.
     pub fn start_again(&self) -> Result<(), Error> {
         let mut run = self.run();
-        if run.exit.borrow().is_none() {
+        if run.reported.borrow().exit.is_none() {
             return Err(Error::Running { program: name(&self.spec), pid: run.pid });
         }
         *run = Run::start(&self.spec).map_err(|source| Error::Start { program: name(&self.spec), source })?;
@@ -202,39 +210,50 @@ struct Run {
     pid: u32,
     /// Names of signals, one a line; the child's life hangs on this pipe.
     orders: Option<ChildStdin>,
-    exit: watch::Receiver<Option<Exit>>,
+    /// How many were written to it.
+    ordered: u64,
+    reported: watch::Receiver<Reported>,
     reporter: Option<JoinHandle<()>>,
+}
+
+/// What the holder has said.
+#[derive(Debug, Default)]
+struct Reported {
+    /// How many signals it has sent.
+    sent: u64,
+    exit: Option<Exit>,
 }
 
 impl Run {
     fn start(spec: &Spec) -> io::Result<Self> {
-        if let Some(parent) = spec.log.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
-        let tenths = spec.grace.as_millis().div_ceil(100).to_string();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", HOLD, "hold", &tenths]).arg(&spec.program).args(&spec.args);
-        shell.envs(spec.envs.iter().map(|(name, value)| (name, value)));
-        if let Some(dir) = &spec.dir {
-            shell.current_dir(dir);
-        }
-        // In its own group, so that Ctrl-C in a terminal reaches us alone and we end the children in our order.
-        shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
-        let mut holder = shell.spawn()?;
+        let mut holder = shell(spec)?.spawn()?;
         let orders = holder.stdin.take();
         let mut reports = BufReader::new(holder.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?);
         let mut first = String::new();
         reports.read_line(&mut first)?;
         let pid = first.trim().parse().map_err(|_| io::Error::other("the holding shell did not say the process id"))?;
-        let (tell, exit) = watch::channel(None);
+        let (tell, reported) = watch::channel(Reported::default());
         let reporter = std::thread::spawn(move || {
-            let mut last = String::new();
-            let _ = reports.read_to_string(&mut last);
+            for line in reports.lines().map_while(Result::ok) {
+                tell.send_modify(|reported| match parse_exit(&line) {
+                    Some(exit) => reported.exit = Some(exit),
+                    None => reported.sent += 1,
+                });
+            }
             let _ = holder.wait();
-            tell.send_replace(Some(parse_exit(&last)));
+            tell.send_modify(|reported| reported.exit = reported.exit.or(Some(Exit::Unknown)));
         });
-        Ok(Self { pid, orders, exit, reporter: Some(reporter) })
+        Ok(Self { pid, orders, ordered: 0, reported, reporter: Some(reporter) })
+    }
+
+    /// Orders a signal, and returns how many that makes.
+    fn order(&mut self, signal: &str) -> u64 {
+        if let Some(orders) = &mut self.orders {
+            // A broken pipe means that the holder has ended, and it ends after the child.
+            let _ = writeln!(orders, "{signal}");
+        }
+        self.ordered += 1;
+        self.ordered
     }
 }
 
@@ -247,16 +266,31 @@ impl Drop for Run {
     }
 }
 
+/// The holding shell, about to hold.
+fn shell(spec: &Spec) -> io::Result<Command> {
+    if let Some(parent) = spec.log.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let log = OpenOptions::new().create(true).append(true).open(&spec.log)?;
+    let tenths = spec.grace.as_millis().div_ceil(100).to_string();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", HOLD, "hold", &tenths]).arg(&spec.program).args(&spec.args);
+    shell.envs(spec.envs.iter().map(|(name, value)| (name, value)));
+    if let Some(dir) = &spec.dir {
+        shell.current_dir(dir);
+    }
+    // In its own group, so that Ctrl-C in a terminal reaches us alone and we end the children in our order.
+    shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    Ok(shell)
+}
+
 fn name(spec: &Spec) -> String {
     spec.program.display().to_string()
 }
 
-fn parse_exit(report: &str) -> Exit {
-    match report.trim().strip_prefix("exit ").and_then(|code| code.parse().ok()) {
-        Some(code) if code > 128 => Exit::Signal(code - 128),
-        Some(code) => Exit::Code(code),
-        None => Exit::Unknown,
-    }
+fn parse_exit(report: &str) -> Option<Exit> {
+    let code: i32 = report.strip_prefix("exit ")?.parse().ok()?;
+    Some(if code > 128 { Exit::Signal(code - 128) } else { Exit::Code(code) })
 }
 
 /// The last lines of a file, read from its end.

@@ -43,7 +43,7 @@ async fn stops_pauses_resumes_and_starts_again() {
     assert!(matches!(process.start_again(), Err(Error::Running { .. })));
 
     says(&process, "up").await;
-    process.pause();
+    process.pause().await;
     assert_eq!(process.stop().await, Exit::Signal(15), "also a paused child obeys");
 
     process.start_again().unwrap();
@@ -51,7 +51,7 @@ async fn stops_pauses_resumes_and_starts_again() {
     assert!(alive(process.pid()));
     assert_eq!(process.kill().await, Exit::Signal(9));
     assert_eq!(process.exit(), Some(Exit::Signal(9)));
-    process.signal("TERM");
+    process.signal("TERM").await;
 }
 
 #[tokio::test]
