@@ -32,8 +32,7 @@ impl ExprError {
     /// Refuses the node with this id.
     pub(super) fn at(id: u64, source: &SourceInfo, message: impl Into<String>) -> Self {
         let offset = source.offset_for(id).map_or(0, |(start, _)| start as usize);
-        // Offsets count characters, as the lexer does.
-        let before: String = source.source.chars().take(offset).collect();
+        let before = source.source.get(..offset).unwrap_or_default();
         let line = before.matches('\n').count() + 1;
         let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         Self::Refused { line, column, message: message.into() }

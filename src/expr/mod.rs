@@ -19,6 +19,7 @@ mod error;
 mod expressions;
 mod inputs;
 mod limits;
+mod parse;
 mod pattern;
 mod pool;
 mod program;

@@ -17,7 +17,7 @@ use super::{
     check, cutoff,
     error::ExprError,
     inputs::Inputs,
-    limits,
+    limits, parse,
     pattern::{self, Pattern},
     schema,
 };
@@ -76,8 +76,7 @@ impl Program {
         if source.len() > limits::SOURCE_BYTES {
             return Err(ExprError::TooLong { bytes: source.len() });
         }
-        let parser = ENV.parser().max_recursion_depth(limits::PARSER_DEPTH);
-        let (mut expression, info) = parser.parse_with_source_info(source).map_err(|errors| ExprError::syntax(&errors))?;
+        let (mut expression, info) = parse::parse(source, &ENV)?;
         let check::Checked { patterns, reads_now, cost } = check::check(&mut expression, &info)?;
         let program = Self { source: source.to_owned(), expression, patterns, reads_now, cost };
         match program.proves_a_mistake() {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::limits;
 
 /// Bytes that are copied or compared in about the time in which one node is evaluated.
-const BYTES_PER_UNIT: u64 = 64;
+const BYTES_PER_UNIT: u64 = 1024;
 
 /// The shape of a value.
 #[derive(Clone, Debug, PartialEq)]

@@ -17,7 +17,7 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, L
 
 use super::{
     error::ExprError,
-    limits,
+    limits, parse,
     pattern::{self, Pattern},
     schema,
     shape::{Items, Object, Shape},
@@ -70,7 +70,12 @@ impl Checker<'_> {
         let id = node.id;
         match &mut node.expr {
             Expr::Literal(literal) => Ok(Typed { shape: literal_shape(literal), cost: 1 }),
-            Expr::Ident(name) => self.variable(id, name),
+            Expr::Ident(name) => {
+                if name == parse::STAND_IN {
+                    parse::NAMESPACE.clone_into(name);
+                }
+                self.variable(id, name)
+            }
             Expr::Select(select) => {
                 let operand = self.infer(&mut select.operand)?;
                 let shape = self.member(id, &operand.shape, &select.operand, &select.field)?;

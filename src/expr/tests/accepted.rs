@@ -71,6 +71,22 @@ fn input_maps_and_lists_equal_literals_in_both_directions() {
 }
 
 #[test]
+fn the_namespace_goes_by_its_name_although_cel_reserves_the_word() {
+    for source in [
+        "has(namespace.metadata.labels.env) && namespace.metadata.labels.env == 'prod'",
+        "pod.metadata.namespace == namespace.metadata.name && namespace.metadata.name != 'namespace'",
+        "'namespace' == 'namespace' &&\n  'ü' != 'u' && namespace.metadata.labels['env'] == 'prod' // namespace",
+        "[namespace.metadata.name].exists(n, n == namespace.metadata.name)",
+    ] {
+        assert_eq!(verdict(source), Tri::True, "{source}");
+    }
+    let error = refusal("true &&\n namespace.metadata.label.env == 'prod'");
+    assert!(error.starts_with("2:") && error.contains("did you mean `namespace.metadata.labels`?"), "{error}");
+    assert!(refusal("namespac_.metadata.name == ''").contains("unknown name `namespac_`"));
+    assert!(refusal("package.metadata.name == ''").contains("reserved"));
+}
+
+#[test]
 fn a_quantity_may_be_used_as_the_string_that_it_is() {
     assert_eq!(verdict("pod.spec.containers[0].resources.limits['cpu'] == '500m'"), Tri::True);
 }

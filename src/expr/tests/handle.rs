@@ -63,7 +63,7 @@ async fn a_full_queue_is_an_error_at_once() {
     let waiting: Vec<_> = std::iter::from_fn(|| pool.try_run(|| ()).ok()).collect();
     assert!(error_of(expressions.evaluate(&program, &Arc::new(world())).await).contains("too many expressions"));
     open.send(()).unwrap();
-    stuck.await.unwrap();
+    stuck.await.unwrap().1.unwrap();
     drop(waiting);
 }
 
