@@ -17,7 +17,8 @@ use super::{
     check, cutoff,
     error::ExprError,
     inputs::Inputs,
-    limits, parse,
+    limits,
+    parse::{self, Parsed},
     pattern::{self, Pattern},
     schema,
 };
@@ -76,8 +77,9 @@ impl Program {
         if source.len() > limits::SOURCE_BYTES {
             return Err(ExprError::TooLong { bytes: source.len() });
         }
-        let (mut expression, info) = parse::parse(source, &ENV)?;
-        let check::Checked { patterns, reads_now, cost } = check::check(&mut expression, &info)?;
+        let mut parsed = parse::parse(source, &ENV)?;
+        let check::Checked { patterns, reads_now, cost } = check::check(&mut parsed)?;
+        let Parsed { expression, info, .. } = parsed;
         let program = Self { source: source.to_owned(), expression, patterns, reads_now, cost };
         match program.proves_a_mistake() {
             Some(mistake) => Err(ExprError::at(program.expression.id, &info, mistake)),

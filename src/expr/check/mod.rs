@@ -17,7 +17,8 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, L
 
 use super::{
     error::ExprError,
-    limits, parse,
+    limits,
+    parse::{self, Parsed},
     pattern::{self, Pattern},
     schema,
     shape::{Items, Object, Shape},
@@ -35,9 +36,11 @@ pub(super) struct Checked {
 }
 
 /// Checks an expression, and replaces the patterns of `matches` by names of compiled ones.
-pub(super) fn check(expression: &mut IdedExpr, source: &SourceInfo) -> Result<Checked, ExprError> {
+pub(super) fn check(parsed: &mut Parsed) -> Result<Checked, ExprError> {
+    let Parsed { expression, info: source, has_stand_in } = parsed;
+    let source: &SourceInfo = source;
     structure::check(expression, source)?;
-    let mut checker = Checker { source, scopes: Vec::new(), patterns: Vec::new(), reads_now: false };
+    let mut checker = Checker { source, has_stand_in: *has_stand_in, scopes: Vec::new(), patterns: Vec::new(), reads_now: false };
     let id = expression.id;
     let whole = checker.infer(expression)?;
     if !whole.shape.is_unknown() && whole.shape != Shape::Bool {
@@ -59,6 +62,7 @@ struct Typed {
 
 struct Checker<'a> {
     source: &'a SourceInfo,
+    has_stand_in: bool,
     /// Variables of the loops around, innermost last.
     scopes: Vec<(String, Shape)>,
     patterns: Vec<Pattern>,
@@ -71,7 +75,7 @@ impl Checker<'_> {
         match &mut node.expr {
             Expr::Literal(literal) => Ok(Typed { shape: literal_shape(literal), cost: 1 }),
             Expr::Ident(name) => {
-                if name == parse::STAND_IN {
+                if self.has_stand_in && name == parse::STAND_IN {
                     parse::NAMESPACE.clone_into(name);
                 }
                 self.variable(id, name)
