@@ -17,8 +17,7 @@ use serde_json::Value as Json;
 
 use super::{cutoff::CutOff, value};
 
-/// The objects of one decision, bounded, ready for any number of programs.
-#[derive(Debug)]
+/// The objects of one decision, bounded, ready for any number of programs. Not printable: objects do not belong in logs.
 pub struct Inputs {
     roots: Vec<(&'static str, Box<dyn Val>)>,
 }

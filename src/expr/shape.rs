@@ -55,6 +55,8 @@ pub(super) struct Size {
     pub len: u64,
     /// Cost of copying it.
     pub copy: u64,
+    /// Cost of going through all of it.
+    pub whole: u64,
 }
 
 /// The items of a list, or the values of a map.
@@ -76,11 +78,12 @@ pub(super) struct Object {
 }
 
 impl Shape {
-    /// Something in an input of which no schema says more.
+    /// A scalar of an input whose type the schema leaves open: a quantity, a port.
     pub(super) const UNKNOWN_INPUT: Self = Self::Any(Size {
         bytes: limits::INPUT_STRING_BYTES as u64,
         len: limits::INPUT_ITEMS as u64,
         copy: limits::INPUT_STRING_BYTES as u64 / BYTES_PER_UNIT + 1,
+        whole: limits::INPUT_STRING_BYTES as u64 / BYTES_PER_UNIT + 1,
     });
 
     /// What CEL calls it.
@@ -142,19 +145,20 @@ impl Shape {
         }
     }
 
-    /// Cost of comparing it with something of any size, or `None` if there is no useful bound.
-    pub(super) fn compare(&self) -> Option<u64> {
+    /// Cost of going through all of it, as comparing does. Beyond all bounds for API objects: nobody needs to.
+    pub(super) fn whole(&self) -> u64 {
         match self {
-            Self::Object(_) => None,
-            Self::List(items) | Self::Map(items) => Some(items.len.saturating_mul(items.of.compare()?).saturating_add(1)),
-            Self::Optional(inner) => inner.compare(),
-            other => Some(other.copy()),
+            Self::Any(size) => size.whole,
+            Self::Object(_) => u64::MAX,
+            Self::List(items) | Self::Map(items) => items.len.saturating_mul(items.of.whole()).saturating_add(1),
+            Self::Optional(inner) => inner.whole(),
+            other => other.copy(),
         }
     }
 
     /// How large it can be, whatever it is.
     pub(super) fn size(&self) -> Size {
-        Size { bytes: self.bytes(), len: self.len(), copy: self.copy() }
+        Size { bytes: self.bytes(), len: self.len(), copy: self.copy(), whole: self.whole() }
     }
 
     /// The shape of what is either of the two.
@@ -195,15 +199,20 @@ impl Items {
 impl Size {
     /// The larger of both, part by part.
     pub(super) fn max(self, other: Self) -> Self {
-        Self { bytes: self.bytes.max(other.bytes), len: self.len.max(other.len), copy: self.copy.max(other.copy) }
+        self.with(other, u64::max)
     }
 
     /// Room for both, as `+` makes it.
     pub(super) fn sum(self, other: Self) -> Self {
+        self.with(other, u64::saturating_add)
+    }
+
+    fn with(self, other: Self, joined: impl Fn(u64, u64) -> u64) -> Self {
         Self {
-            bytes: self.bytes.saturating_add(other.bytes),
-            len: self.len.saturating_add(other.len),
-            copy: self.copy.saturating_add(other.copy),
+            bytes: joined(self.bytes, other.bytes),
+            len: joined(self.len, other.len),
+            copy: joined(self.copy, other.copy),
+            whole: joined(self.whole, other.whole),
         }
     }
 }

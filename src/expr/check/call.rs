@@ -48,37 +48,54 @@ const FUNCTIONS: [&str; 34] = [
     op::IN,
 ];
 
-/// Bytes that a search or a conversion passes in the time of one unit.
+/// Bytes that a search, a hash or a conversion passes in the time of one unit.
 const BYTES_PER_UNIT: u64 = 64;
 
 /// Shape and own cost of a call, or why there is none. The target of a method is the first operand.
 pub(super) fn result(name: &str, member: bool, operands: &[Shape]) -> Result<(Shape, u64), String> {
-    let cheap = |shape| Ok((shape, 0));
     let found = match (name, operands) {
-        (op::CONDITIONAL, [condition, a, b]) if is_bool(condition) => return cheap(a.clone().or(b.clone())),
-        (op::LOGICAL_AND | op::LOGICAL_OR, [a, b]) if is_bool(a) && is_bool(b) => return cheap(Shape::Bool),
-        (op::LOGICAL_NOT | op::NOT_STRICTLY_FALSE, [a]) if is_bool(a) => return cheap(Shape::Bool),
-        (op::EQUALS | op::NOT_EQUALS, [a, b]) if may_be_equal(a, b) => return Ok((Shape::Bool, comparison(a, b)?)),
+        (op::CONDITIONAL, [condition, a, b]) if is_bool(condition) => Some((a.clone().or(b.clone()), 0)),
+        (op::LOGICAL_AND | op::LOGICAL_OR, [a, b]) if is_bool(a) && is_bool(b) => Some((Shape::Bool, 0)),
+        (op::LOGICAL_NOT | op::NOT_STRICTLY_FALSE, [a]) if is_bool(a) => Some((Shape::Bool, 0)),
+        (op::EQUALS | op::NOT_EQUALS, [a, b]) if may_be_equal(a, b) => Some((Shape::Bool, comparison(a, b)?)),
         (op::LESS | op::LESS_EQUALS | op::GREATER | op::GREATER_EQUALS, [a, b]) if are_ordered(a, b) => {
-            return Ok((Shape::Bool, comparison(a, b)?));
+            Some((Shape::Bool, comparison(a, b)?.saturating_add(failure(operands))))
         }
-        (op::IN, [item, container]) => membership(item, container)?,
-        (op::INDEX, [container, index]) => element(container, index),
-        (op::OPT_INDEX | op::OPT_SELECT, [container, index]) => element(container, index).map(|shape| match shape {
-            optional @ Shape::Optional(_) => optional,
-            shape => Shape::Optional(Arc::new(shape)),
+        (op::IN, [item, container]) => membership(item, container)?.map(|cost| (Shape::Bool, cost.saturating_add(failure(operands)))),
+        (op::INDEX, [container, index]) => element(container, index).map(|shape| (shape, hashing(index).saturating_add(failure(operands)))),
+        (op::OPT_INDEX | op::OPT_SELECT, [container, index]) => {
+            element(container, index).map(|shape| (optional(shape), hashing(index).saturating_add(failure(operands))))
+        }
+        (op::ADD, [a, b]) => sum(a, b)?.map(|shape| (shape.clone(), shape.copy().saturating_add(failure(operands)))),
+        (op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO | op::NEGATE, operands) => {
+            arithmetic(name, operands).map(|shape| (shape, failure(operands)))
+        }
+        (_, operands) => function(name, member, operands).map(|shape| {
+            let copied = shape.copy();
+            (shape, operands.iter().map(hashing).fold(copied, u64::saturating_add))
         }),
-        (op::ADD, [a, b]) => return sum(a, b),
-        (op::SUBSTRACT | op::MULTIPLY | op::DIVIDE | op::MODULO | op::NEGATE, operands) => arithmetic(name, operands),
-        (_, operands) => function(name, member, operands),
     };
-    match found {
-        Some(shape) => {
-            let bytes: u64 = operands.iter().map(Shape::bytes).fold(0, u64::saturating_add);
-            let scanned = if let op::IN = name { membership_cost(operands) } else { 0 };
-            Ok((shape, scanned.saturating_add(bytes / BYTES_PER_UNIT)))
-        }
-        None => Err(refusal(name, member, operands)),
+    found.ok_or_else(|| refusal(name, member, operands))
+}
+
+/// Going through the bytes of a string one by one.
+fn hashing(text: &Shape) -> u64 {
+    text.bytes() / BYTES_PER_UNIT
+}
+
+/// The interpreter copies the operands of some operators into the error when they do not fit, and `||` goes on after an error.
+/// Known types always fit.
+fn failure(operands: &[Shape]) -> u64 {
+    if !operands.iter().any(Shape::is_unknown) {
+        return 0;
+    }
+    operands.iter().map(Shape::whole).fold(0, u64::saturating_add)
+}
+
+fn optional(shape: Shape) -> Shape {
+    match shape {
+        optional @ Shape::Optional(_) => optional,
+        shape => Shape::Optional(Arc::new(shape)),
     }
 }
 
@@ -107,34 +124,26 @@ fn are_ordered(a: &Shape, b: &Shape) -> bool {
 
 /// Comparing ends where the smaller ends.
 fn comparison(a: &Shape, b: &Shape) -> Result<u64, String> {
-    match (a.compare(), b.compare()) {
-        (Some(a), Some(b)) => Ok(a.min(b)),
-        (Some(cost), None) | (None, Some(cost)) => Ok(cost),
-        (None, None) => Err("whole objects cannot be compared: compare the fields that matter".to_owned()),
+    match a.whole().min(b.whole()) {
+        u64::MAX => Err("whole objects cannot be compared: compare the fields that matter".to_owned()),
+        cost => Ok(cost),
     }
 }
 
-fn membership(item: &Shape, container: &Shape) -> Result<Option<Shape>, String> {
+/// Cost of `item in container`, `None` for types that have none.
+fn membership(item: &Shape, container: &Shape) -> Result<Option<u64>, String> {
     match container {
-        Shape::List(items) if may_be_equal(item, &items.of) => comparison(item, &items.of).map(|_| Some(Shape::Bool)),
-        Shape::Map(_) if is_text(item) || is_number(item) || *item == Shape::Bool => Ok(Some(Shape::Bool)),
+        Shape::List(items) if may_be_equal(item, &items.of) => comparison(item, &items.of).map(|cost| Some(items.len.saturating_mul(cost))),
+        Shape::Map(_) if is_text(item) || is_number(item) || *item == Shape::Bool => Ok(Some(hashing(item))),
         Shape::Object(_) => Err("`in` does not look into objects: write has(object.field)".to_owned()),
-        unknown if unknown.is_unknown() => Ok(Some(Shape::Bool)),
+        unknown if unknown.is_unknown() => comparison(item, unknown).map(|cost| Some(unknown.len().saturating_mul(cost))),
         _ => Ok(None),
-    }
-}
-
-fn membership_cost(operands: &[Shape]) -> u64 {
-    match operands {
-        [item, Shape::List(items)] => items.len.saturating_mul(comparison(item, &items.of).unwrap_or(u64::MAX)),
-        [_, Shape::Any(size)] => size.len.saturating_mul(size.copy),
-        _ => 1,
     }
 }
 
 fn element(container: &Shape, index: &Shape) -> Option<Shape> {
     match container {
-        Shape::List(items) if index.is_unknown() || is_number(index) => Some(Shape::clone(&items.of)),
+        Shape::List(items) if index.is_unknown() || matches!(index, Shape::Int | Shape::UInt) => Some(Shape::clone(&items.of)),
         Shape::Map(items) if is_text(index) || is_number(index) || *index == Shape::Bool => Some(Shape::clone(&items.of)),
         Shape::Optional(inner) => element(inner, index).map(|shape| Shape::Optional(Arc::new(shape))),
         unknown if unknown.is_unknown() => Some(unknown.clone()),
@@ -143,7 +152,7 @@ fn element(container: &Shape, index: &Shape) -> Option<Shape> {
 }
 
 /// `+`, the one operator by which values grow.
-fn sum(a: &Shape, b: &Shape) -> Result<(Shape, u64), String> {
+fn sum(a: &Shape, b: &Shape) -> Result<Option<Shape>, String> {
     let shape = match (a, b) {
         (Shape::Text(a), Shape::Text(b)) => Shape::Text(a.saturating_add(*b)),
         (Shape::Bytes(a), Shape::Bytes(b)) => Shape::Bytes(a.saturating_add(*b)),
@@ -154,13 +163,12 @@ fn sum(a: &Shape, b: &Shape) -> Result<(Shape, u64), String> {
         (Shape::Duration, Shape::Duration) => Shape::Duration,
         (a, b) if is_number(a) && a == b => a.clone(),
         (a, b) if a.is_unknown() || b.is_unknown() => Shape::Any(a.size().sum(b.size())),
-        _ => return Err(refusal(op::ADD, false, &[a.clone(), b.clone()])),
+        _ => return Ok(None),
     };
     if shape.bytes() > limits::BUILT_STRING_BYTES {
         return Err(format!("may build strings of {} bytes, and {} are allowed", shape.bytes(), limits::BUILT_STRING_BYTES));
     }
-    let cost = shape.copy();
-    Ok((shape, cost))
+    Ok(Some(shape))
 }
 
 fn arithmetic(name: &str, operands: &[Shape]) -> Option<Shape> {
@@ -189,9 +197,9 @@ fn function(name: &str, member: bool, operands: &[Shape]) -> Option<Shape> {
         ("timestamp", _) => converts(&["string", "timestamp", "int"], Shape::Time),
         ("duration", _) => converts(&["string", "duration"], Shape::Duration),
         ("bytes", [a]) => converts(&["string", "bytes"], Shape::Bytes(a.bytes())),
-        // The longest number, date or duration has fewer digits.
+        // No number, date or duration is longer when it is written out.
         ("string", [a]) => {
-            converts(&["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"], Shape::Text(a.bytes().max(64)))
+            converts(&["bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration"], Shape::Text(a.bytes().max(512)))
         }
         ("dyn", [a]) => converts(&[a.name()], Shape::Any(a.size())),
         ("type", [a]) => converts(&[a.name()], Shape::Type),

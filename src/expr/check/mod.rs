@@ -47,8 +47,10 @@ pub(super) fn check(parsed: &mut Parsed) -> Result<Checked, ExprError> {
         return Err(ExprError::at(id, source, format!("the expression must be true or false, and it is of type {}", whole.shape.name())));
     }
     if whole.cost > limits::COST {
-        let message =
-            format!("costs up to {} steps, and {} are allowed: loop over less, or split the expression", whole.cost, limits::COST);
+        let message = match whole.cost {
+            u64::MAX => "may go through whole objects: name the fields that matter".to_owned(),
+            cost => format!("costs up to {cost} steps, and {} are allowed: loop over less, or split the expression", limits::COST),
+        };
         return Err(ExprError::at(id, source, message));
     }
     Ok(Checked { patterns: checker.patterns, reads_now: checker.reads_now, cost: whole.cost })
@@ -209,7 +211,9 @@ impl Checker<'_> {
             if !key.shape.is_unknown() && !matches!(key.shape, Shape::Text(_) | Shape::Int | Shape::UInt | Shape::Bool) {
                 return Err(self.refuse(entry.key.id, format!("a key cannot be of type {}", key.shape.name())));
             }
-            cost = [key.cost, key.shape.copy(), value.cost, value.shape.copy()].into_iter().fold(cost, u64::saturating_add);
+            // A key of the wrong type is copied into the error.
+            let key_cost = if key.shape.is_unknown() { key.shape.whole() } else { key.shape.copy() };
+            cost = [key.cost, key_cost, value.cost, value.shape.copy()].into_iter().fold(cost, u64::saturating_add);
             of = of.or(held(value.shape, entry.optional));
         }
         Ok(Typed { shape: Shape::Map(Items::built(of, map.entries.len() as u64)), cost })
@@ -217,6 +221,9 @@ impl Checker<'_> {
 
     /// The macros are expanded: `all`, `exists`, `exists_one`, `map`, `filter` and `optMap` all come here.
     fn comprehension(&mut self, comprehension: &mut ComprehensionExpr) -> Result<Typed, ExprError> {
+        if self.has_stand_in && [&comprehension.iter_var, &comprehension.accu_var].into_iter().any(|name| name == parse::STAND_IN) {
+            return Err(self.refuse(comprehension.iter_range.id, "`namespace` cannot be the variable of a loop"));
+        }
         let range = self.infer(&mut comprehension.iter_range)?;
         let (item, rounds) = match &range.shape {
             Shape::List(items) => (Shape::clone(&items.of), items.len),

@@ -62,6 +62,24 @@ fn operands_of_the_wrong_type_are_refused_in_branches_that_no_sample_takes() {
 }
 
 #[test]
+fn hiding_an_object_behind_a_dyn_does_not_make_it_comparable() {
+    says("dyn(pod) == dyn(pod)", "compare the fields");
+    says("(true ? pod : task) == (true ? pod : node)", "compare the fields");
+    says("[pod, 1] == [pod, 1]", "compare the fields");
+    says("pod.spec.containers.all(c, dyn(pod) + 1 == 1 || true)", "whole objects");
+    says("{dyn(pod): 1} == {}", "whole objects");
+    says("dyn(pod) < 1", "whole objects");
+    says("pod.spec.containers[0.5].name == ''", "cannot be used on list and double");
+    accepted("dyn(pod) != null && dyn(pod).metadata.name != ''");
+}
+
+#[test]
+fn the_reserved_name_is_no_loop_variable() {
+    says("pod.spec.containers.all(namespace, namespace.image != '')", "cannot be the variable of a loop");
+    says("pod.spec.?priority.optMap(namespace, namespace > 0).orValue(true)", "cannot be the variable of a loop");
+}
+
+#[test]
 fn what_is_not_true_or_false_is_no_condition() {
     says("pod.metadata.name", "of type string");
     says("size(pod.spec.containers)", "of type int");
