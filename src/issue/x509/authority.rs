@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use rcgen::{Issuer, PublicKeyData};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer};
+use x509_parser::{certificate::X509Certificate, error::X509Error, extensions::ParsedExtension, prelude::FromDer};
 
 use super::{
     key::{CaKey, RequestedKey, generate_key},
@@ -101,7 +101,9 @@ impl Authority {
     pub fn issue(&self, leaf: &Leaf, key: &RequestedKey) -> Result<Certificate, IssueError> {
         let der = self.sign(leaf, key)?;
         // At its last second: whatever is on the way to the root must hold out as long as the leaf does.
-        verify(&der, &self.intermediates, &self.anchors, leaf.not_after, &leaf.usages).map_err(IssueError::Verify)?;
+        for usage in &leaf.usages {
+            verify(&der, &self.intermediates, &self.anchors, leaf.not_after, *usage).map_err(IssueError::Verify)?;
+        }
         Ok(Certificate { pem: pem::encode("CERTIFICATE", &der) + &self.chain_pem, der })
     }
 
@@ -139,8 +141,12 @@ impl Authority {
             let leaf = leaf(usage)?;
             let der = self.sign(&leaf, &key).map_err(failed)?;
             for (root, anchor) in roots.iter().zip(&self.anchors) {
-                match verify(&der, &self.intermediates, std::slice::from_ref(anchor), leaf.not_after, &[usage]) {
-                    Ok(()) => end = end.max(Some(good_until(root, roots_part, now)?)),
+                match verify(&der, &self.intermediates, std::slice::from_ref(anchor), leaf.not_after, usage) {
+                    // The verifier of rustls takes a trust anchor at its key; others mind the path length in the root as well.
+                    Ok(below) if path_length(root).is_some_and(|length| below > length) => {
+                        failure = webpki::Error::PathLenConstraintViolated
+                    }
+                    Ok(_) => end = end.max(Some(good_until(root, roots_part, now)?)),
                     Err(error) => failure = error,
                 }
             }
@@ -171,7 +177,7 @@ fn judge(signing: &CertificateDer<'_>, key: &CaKey) -> Result<IssuerFacts, CaErr
         }
     }
     let key_id = certificate.iter_extensions().find_map(|extension| match extension.parsed_extension() {
-        x509_parser::extensions::ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
+        ParsedExtension::SubjectKeyIdentifier(id) => Some(id.0.to_vec()),
         _ => None,
     });
     Ok(IssuerFacts {
@@ -192,32 +198,39 @@ fn good_until(certificate: &CertificateDer<'_>, part: &'static str, now: Timesta
     }
 }
 
-/// A root as a trust anchor. Self-issued, because many verifiers (openssl among them) stop nowhere else.
+/// A root as a trust anchor. Self-signed, because many verifiers (openssl among them) stop nowhere else; and a CA, because they mind.
 fn anchor(root: &CertificateDer<'static>, part: &'static str) -> Result<TrustAnchor<'static>, CaError> {
     let (_, certificate) = X509Certificate::from_der(root).map_err(|_| CaError::Certificate { part })?;
-    if certificate.subject().as_raw() != certificate.issuer().as_raw() || certificate.verify_signature(None).is_err() {
+    let self_issued = certificate.subject().as_raw() == certificate.issuer().as_raw();
+    // Some algorithms (ECDSA with SHA-512) are not known here; their signature is left to the verifiers, who trust the root by its key.
+    let forged = matches!(certificate.verify_signature(None), Err(X509Error::SignatureVerificationError));
+    if !self_issued || forged || !certificate.is_ca() {
         return Err(CaError::NotRoot { part });
     }
     Ok(anchor_from_trusted_cert(root).map_err(|_| CaError::Certificate { part })?.to_owned())
 }
 
-/// Asks the verifier of rustls, for each usage.
+/// How many authorities a root allows below itself, if it says so.
+fn path_length(root: &CertificateDer<'_>) -> Option<usize> {
+    let (_, certificate) = X509Certificate::from_der(root).ok()?;
+    usize::try_from(certificate.basic_constraints().ok()??.value.path_len_constraint?).ok()
+}
+
+/// Asks the verifier of rustls. The number of intermediates on the way up.
 fn verify(
     der: &[u8],
     intermediates: &[CertificateDer<'static>],
     anchors: &[TrustAnchor<'static>],
     at: Timestamp,
-    usages: &[Usage],
-) -> Result<(), webpki::Error> {
+    usage: Usage,
+) -> Result<usize, webpki::Error> {
     let der = CertificateDer::from(der);
     let leaf = EndEntityCert::try_from(&der)?;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(at.as_second()).unwrap_or(0)));
-    for usage in usages {
-        let usage = match usage {
-            Usage::ClientAuth => KeyUsage::client_auth(),
-            Usage::ServerAuth => KeyUsage::server_auth(),
-        };
-        leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, intermediates, at, usage, None, None)?;
-    }
-    Ok(())
+    let usage = match usage {
+        Usage::ClientAuth => KeyUsage::client_auth(),
+        Usage::ServerAuth => KeyUsage::server_auth(),
+    };
+    let path = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, intermediates, at, usage, None, None)?;
+    Ok(path.intermediate_certificates().count())
 }

@@ -128,9 +128,9 @@ fn permit(name: &GeneralName<'_>, permitted: &Names) -> Result<(), CsrError> {
     Err(CsrError::Name(wish))
 }
 
-/// At most 80 characters of what a stranger wrote, with everything unprintable escaped.
+/// At most 80 characters of what a stranger wrote, with everything but printable ASCII escaped.
 fn excerpt(text: &str) -> String {
     let head: String = text.chars().take(80).collect();
     let more = if head.len() < text.len() { "…" } else { "" };
-    format!("{head:?}{more}")
+    format!("\"{}\"{more}", head.escape_default())
 }

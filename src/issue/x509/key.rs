@@ -124,10 +124,12 @@ impl SigningKey for CaKey {
 
 /// What a refused key is called among people.
 fn kind(spki: &[u8]) -> KeyError {
-    use x509_parser::x509::SubjectPublicKeyInfo;
+    use x509_parser::{asn1_rs::Tag, x509::SubjectPublicKeyInfo};
 
     let Ok((_, spki)) = SubjectPublicKeyInfo::from_der(spki) else { return KeyError::Malformed };
-    let curve = spki.algorithm.parameters.as_ref().and_then(|parameters| parameters.as_oid().ok()).map(|oid| oid.to_id_string());
+    // The tag is asked for because as_oid() does not: explicit parameters would pass for the OID of some curve.
+    let parameters = spki.algorithm.parameters.as_ref().filter(|parameters| parameters.tag() == Tag::Oid);
+    let curve = parameters.and_then(|parameters| parameters.as_oid().ok()).map(|oid| oid.to_id_string());
     let found = match (spki.algorithm.algorithm.to_id_string().as_str(), curve.as_deref()) {
         ("1.2.840.113549.1.1.1" | "1.2.840.113549.1.1.10", _) => "RSA",
         ("1.2.840.10040.4.1", _) => "DSA",
@@ -136,10 +138,10 @@ fn kind(spki: &[u8]) -> KeyError {
         ("1.2.840.10045.2.1", Some("1.3.132.0.33")) => "ECDSA P-224",
         ("1.2.840.10045.2.1", Some("1.3.132.0.35")) => "ECDSA P-521",
         ("1.2.840.10045.2.1", Some("1.3.132.0.10")) => "ECDSA secp256k1",
+        // An allowed kind, but not written as it should be.
+        ("1.3.101.112", _) | ("1.2.840.10045.2.1", Some("1.2.840.10045.3.1.7" | "1.3.132.0.34")) => return KeyError::Malformed,
         ("1.2.840.10045.2.1", Some(_)) => "ECDSA on an unknown curve",
         ("1.2.840.10045.2.1", None) => "ECDSA without a named curve",
-        // An allowed kind whose parameters are not as they should be.
-        ("1.3.101.112", _) => return KeyError::Malformed,
         _ => "of an unknown kind",
     };
     KeyError::Kind { found }

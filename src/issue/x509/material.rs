@@ -81,7 +81,7 @@ pub enum CaError {
         not_before: Timestamp,
     },
     /// There is no root to verify up to.
-    #[error("{part} holds a certificate that is not self-signed; put the root, and nothing but roots, into ca.crt")]
+    #[error("{part} holds a certificate that is not a self-signed CA; put the root, and nothing but roots, into ca.crt")]
     NotRoot {
         /// Which part, by its key in the Secret.
         part: &'static str,

@@ -118,7 +118,7 @@ mod tests {
             (format!("{good}-----END X-----"), PemError::Around),
             (encode("NEW CERTIFICATE REQUEST", b"x"), PemError::Label { label }),
             (good.replace("-----END CERTIFICATE REQUEST-----", ""), PemError::Unterminated { label }),
-            (good.replace("REQUEST-----\n", "REQUEST-----\nProc-Type: 4,ENCRYPTED\n\n"), PemError::Base64),
+            (good.replacen("REQUEST-----\n", "REQUEST-----\nProc-Type: 4,ENCRYPTED\n\n", 1), PemError::Base64),
             (good.replacen('\n', "", 1), PemError::Base64),
             (good.replace('=', ""), PemError::Base64),
         ] {

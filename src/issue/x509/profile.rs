@@ -155,3 +155,136 @@ fn key_purpose(usage: Usage) -> &'static [u8] {
 pub(super) fn key_id(spki: &[u8]) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, spki).as_ref()[..20].to_vec()
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{BasicConstraints, Issuer, KeyIdMethod, KeyPair, PublicKeyData};
+
+    use super::*;
+    use crate::issue::x509::{Names, Serial, key::generate_key};
+
+    fn leaf() -> Leaf {
+        Leaf {
+            names: Names {
+                uri: "spiffe://shop.example/ns/shop/sa/orders".into(),
+                common_name: Some("orders".into()),
+                dns_names: vec!["orders.shop.svc".into()],
+            },
+            serial: Serial::parse("7f00ff").unwrap(),
+            not_before: "2026-11-24T12:00:00Z".parse().unwrap(),
+            not_after: "2026-11-24T12:10:00Z".parse().unwrap(),
+            usages: vec![Usage::ClientAuth, Usage::ServerAuth],
+            request_uid: "uid-1".into(),
+            class: "orders-db".into(),
+        }
+    }
+
+    /// An authority that signs whatever it is given.
+    struct Careless {
+        parameters: CertificateParams,
+        key: KeyPair,
+        leaf_key: RequestedKey,
+    }
+
+    impl Careless {
+        fn new() -> Self {
+            let mut parameters = CertificateParams::default();
+            parameters.key_identifier_method = KeyIdMethod::PreSpecified(vec![7; 20]);
+            Self { parameters, key: KeyPair::generate().unwrap(), leaf_key: generate_key().unwrap().1 }
+        }
+
+        fn facts(&self) -> IssuerFacts {
+            let certificate = self.parameters.self_signed(&self.key).unwrap();
+            let (_, parsed) = X509Certificate::from_der(certificate.der()).unwrap();
+            IssuerFacts { subject: parsed.subject().as_raw().to_vec(), key_id: vec![7; 20] }
+        }
+
+        fn judge(&self, parameters: &CertificateParams, key: &impl PublicKeyData) -> Result<(), Deviation> {
+            let issuer = Issuer::from_params(&self.parameters, &self.key);
+            check(parameters.signed_by(key, &issuer).unwrap().der(), &leaf(), &self.leaf_key, &self.facts())
+        }
+
+        /// The verdict on a certificate that is right but for one change.
+        fn altered(&self, alter: impl FnOnce(&mut CertificateParams)) -> Result<(), Deviation> {
+            let mut parameters = parameters(&leaf()).unwrap();
+            alter(&mut parameters);
+            self.judge(&parameters, self.leaf_key.spki())
+        }
+    }
+
+    type Alteration = Box<dyn FnOnce(&mut CertificateParams)>;
+
+    #[test]
+    fn the_profile_as_built_passes() {
+        assert_eq!(Careless::new().altered(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn every_alteration_of_the_profile_is_caught_and_named() {
+        let careless = Careless::new();
+        let second = time::Duration::SECOND;
+        let alterations: Vec<(&str, Alteration)> = vec![
+            ("serial number", Box::new(|p| p.serial_number = None)),
+            ("serial number", Box::new(|p| p.serial_number = Some(SerialNumber::from_slice(&[0x7f, 0, 0xfe])))),
+            ("start of validity", Box::new(move |p| p.not_before -= second)),
+            ("end of validity", Box::new(move |p| p.not_after += second)),
+            ("subject", Box::new(|p| p.distinguished_name.push(DnType::OrganizationName, "system:masters"))),
+            ("subject", Box::new(|p| p.distinguished_name.push(DnType::CommonName, "admin"))),
+            ("subjectAltName", Box::new(|p| drop(p.subject_alt_names.pop()))),
+            ("subjectAltName", Box::new(|p| p.subject_alt_names.swap(0, 1))),
+            ("subjectAltName", Box::new(|p| p.subject_alt_names.push(SanType::IpAddress([10, 0, 0, 1].into())))),
+            ("basicConstraints", Box::new(|p| p.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))),
+            ("basicConstraints", Box::new(|p| p.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)))),
+            ("subjectKeyIdentifier", Box::new(|p| p.is_ca = IsCa::NoCa)),
+            ("subjectKeyIdentifier", Box::new(|p| p.key_identifier_method = KeyIdMethod::Sha384)),
+            ("authorityKeyIdentifier", Box::new(|p| p.use_authority_key_identifier_extension = false)),
+            ("keyUsage", Box::new(|p| p.key_usages.clear())),
+            ("keyUsage", Box::new(|p| p.key_usages.push(KeyUsagePurpose::KeyCertSign))),
+            ("extendedKeyUsage", Box::new(|p| p.extended_key_usages.clear())),
+            ("extendedKeyUsage", Box::new(|p| drop(p.extended_key_usages.pop()))),
+            ("extendedKeyUsage", Box::new(|p| p.extended_key_usages.push(ExtendedKeyUsagePurpose::Any))),
+            ("provenance extension", Box::new(|p| p.custom_extensions.clear())),
+            ("provenance extension", Box::new(|p| p.custom_extensions[0].set_criticality(true))),
+            (
+                "provenance extension",
+                Box::new(|p| {
+                    p.custom_extensions[0] = CustomExtension::from_oid_content(&provenance::OID, provenance::encode("uid-2", "orders-db"))
+                }),
+            ),
+            // Twice is not once, even if one of them is right.
+            ("provenance extension", Box::new(|p| p.custom_extensions.push(p.custom_extensions[0].clone()))),
+            ("list of extensions", Box::new(|p| p.custom_extensions.push(CustomExtension::from_oid_content(&[1, 2, 3], vec![5, 0])))),
+        ];
+        for (part, alter) in alterations {
+            assert_eq!(careless.altered(alter), Err(Deviation(part)));
+        }
+    }
+
+    #[test]
+    fn the_wrong_key_or_issuer_is_caught() {
+        let careless = Careless::new();
+        let right = parameters(&leaf()).unwrap();
+        assert_eq!(careless.judge(&right, generate_key().unwrap().1.spki()), Err(Deviation("public key")));
+
+        let issuer = Issuer::from_params(&careless.parameters, &careless.key);
+        let der = right.signed_by(careless.leaf_key.spki(), &issuer).unwrap().der().to_vec();
+        let judge = |der: &[u8], facts: IssuerFacts| check(der, &leaf(), &careless.leaf_key, &facts);
+        assert_eq!(judge(&der, careless.facts()), Ok(()));
+        assert_eq!(judge(&der, IssuerFacts { subject: tlv(SEQUENCE, &[]), ..careless.facts() }), Err(Deviation("issuer")));
+        assert_eq!(judge(&der, IssuerFacts { key_id: vec![8; 20], ..careless.facts() }), Err(Deviation("authorityKeyIdentifier")));
+        assert_eq!(judge(&[der.as_slice(), &[0]].concat(), careless.facts()), Err(Deviation("encoding")));
+        assert_eq!(judge(b"", careless.facts()), Err(Deviation("encoding")));
+    }
+
+    #[test]
+    fn every_date_is_written_as_it_was_given() {
+        let careless = Careless::new();
+        // RFC 5280 §4.1.2.5: UTCTime through 2049, GeneralizedTime from 2050.
+        for (start, end) in [("2049-12-31T23:59:59Z", "2050-01-01T00:00:00Z"), ("2026-02-28T23:59:59Z", "2026-03-01T00:00:00Z")] {
+            let leaf = Leaf { not_before: start.parse().unwrap(), not_after: end.parse().unwrap(), ..leaf() };
+            let issuer = Issuer::from_params(&careless.parameters, &careless.key);
+            let certificate = parameters(&leaf).unwrap().signed_by(careless.leaf_key.spki(), &issuer).unwrap();
+            assert_eq!(check(certificate.der(), &leaf, &careless.leaf_key, &careless.facts()), Ok(()));
+        }
+    }
+}
