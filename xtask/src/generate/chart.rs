@@ -35,7 +35,9 @@ const PLACEHOLDERS: &[Placeholder] = &[
 ];
 
 /// The stamp policies go in where they are served: from Kubernetes 1.36, or wherever the API server says so.
-const IF_STAMPED: &str = r#"{{- if or (eq $.Values.stamp "Always") (and (eq $.Values.stamp "Auto") (or (semverCompare ">=1.36.0-0" $.Capabilities.KubeVersion.Version) ($.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"))) }}
+const IF_STAMPED: &str = r#"{{- $served := $.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- $served = or $served (semverCompare ">=1.36.0-0" $.Capabilities.KubeVersion.Version) }}
+{{- if or (eq $.Values.stamp "Always") (and (eq $.Values.stamp "Auto") $served) }}
 "#;
 const IF_NAMESPACES: &str = "{{- range $namespace := $.Values.secretNamespaces }}\n---\n";
 const END: &str = "{{- end }}\n";
@@ -99,6 +101,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
+    use crate::generate::crds;
 
     fn chart(file: &str) -> Value {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/daypass").join(file);
@@ -107,7 +110,7 @@ mod tests {
 
     #[test]
     fn no_placeholder_is_left_and_none_is_unused() {
-        let files = files(&super::super::crds().unwrap()).unwrap();
+        let files = files(&crds().unwrap()).unwrap();
         let all: String = files.values().map(String::as_str).collect();
         for placeholder in PLACEHOLDERS {
             assert!(!all.contains(placeholder.mark), "{}", placeholder.mark);
@@ -140,7 +143,7 @@ mod tests {
 
     #[test]
     fn helm_keeps_the_definitions_because_deleting_one_would_forget_its_leases() {
-        let files = files(&super::super::crds().unwrap()).unwrap();
+        let files = files(&crds().unwrap()).unwrap();
         let crds = &files[Path::new("charts/daypass/templates/crds.yaml")];
         let count = |text: &str| crds.matches(text).count();
         assert_eq!(count("\nkind: CustomResourceDefinition\n"), daypass::api::crds().len());
