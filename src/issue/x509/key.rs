@@ -228,10 +228,16 @@ mod tests {
     fn points_with_which_everybody_can_sign_are_refused() {
         let der = spki(&PKCS_ED25519);
         let end = |fill: u8, last: u8| [vec![fill; 30], vec![last]].concat();
-        let points = [0, 1]
-            .map(|y| [vec![y], end(0, 0)].concat())
-            .into_iter()
-            .chain([0xec, 0xed, 0xee].map(|y| [vec![y], end(0xff, 0x7f)].concat()));
+        let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+        let points = [
+            [vec![0], end(0, 0)].concat(),
+            [vec![1], end(0, 0)].concat(),
+            [vec![0xec], end(0xff, 0x7f)].concat(),
+            [vec![0xed], end(0xff, 0x7f)].concat(),
+            [vec![0xee], end(0xff, 0x7f)].concat(),
+            hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+            hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        ];
         for mut point in points {
             for sign in [0, 0x80] {
                 point[31] |= sign;

@@ -86,7 +86,13 @@ fn a_chain_that_leads_elsewhere_is_found_by_the_self_test() {
     let key = KeyPair::generate().unwrap();
     let chain = ca_parameters("Intermediate").signed_by(&key, &Issuer::from_params(&root, &root_key)).unwrap().pem();
     let namesake = ca_parameters("Root").self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
-    assert!(matches!(load(&material(chain, &key, Some(namesake))), Err(CaError::Chain(_))));
+    assert!(matches!(load(&material(chain.clone(), &key, Some(namesake))), Err(CaError::Chain(_))));
+
+    // A root that is no CA: the verifier of rustls would not mind.
+    let mut no_ca = ca_parameters("Root");
+    no_ca.is_ca = IsCa::ExplicitNoCa;
+    let no_ca = no_ca.self_signed(&root_key).unwrap().pem();
+    assert!(matches!(load(&material(chain, &key, Some(no_ca))), Err(CaError::NotRoot { part: "ca.crt" })));
 
     // A root that allows no further authority below it.
     let mut short = ca_parameters("Root");
