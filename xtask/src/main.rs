@@ -1,6 +1,11 @@
 //! Developer commands of Daypass: `cargo xtask <command>`. Each command is one module; nothing here is shipped.
 
+mod binary;
+mod cluster;
+mod demo;
 mod generate;
+mod tour;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -16,6 +21,10 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show the main job on a control plane of its own, step by step.
+    Demo(demo::DemoArgs),
+    /// Run a control plane with Daypass on it in the foreground.
+    Cluster(cluster::ClusterArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
     Generate(generate::Args),
 }
@@ -23,5 +32,16 @@ enum Command {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Generate(args) => generate::run(&args),
+        Command::Demo(args) => block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) }),
+        Command::Cluster(args) => block_on(async { cluster::run(args).await.map(|()| ExitCode::SUCCESS) }),
     }
+}
+
+fn block_on(work: impl Future<Output = Result<ExitCode, String>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = runtime.map_err(|error| error.to_string()).and_then(|runtime| runtime.block_on(work));
+    result.unwrap_or_else(|problem| {
+        eprintln!("xtask: {problem}");
+        ExitCode::FAILURE
+    })
 }
