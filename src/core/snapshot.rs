@@ -1,6 +1,6 @@
 //! Everything that a decision may look at, gathered before it. Time, CEL verdicts and counts enter as values.
 //!
-//! Filled by the shell (`cluster`, `controller`), by policy tests and by `daypass explain`; read by [`super::decide`]. Holds no logic.
+//! Filled by the shell (`cluster`, `controller`), by policy tests and by `daypass explain`; read by [`mod@super::decide`]. Holds no logic.
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -35,6 +35,8 @@ pub struct Right {
 pub const ROOTS: &str = "daypass-roots";
 /// ConfigMap with the record that makes a restart deny nobody.
 pub const GUARD_RECORD: &str = "daypass-guard";
+/// Namespace whose UID tells installations apart.
+const INSTALLATION: &str = "kube-system";
 /// The verify policy, and its binding.
 const VERIFY: &[&str] = &[super::guard::VERIFY];
 /// Signer of our ClusterTrustBundles.
@@ -62,9 +64,11 @@ pub const RIGHTS: &[Right] = &[
     everywhere(OURS, "accesspolicies/status", UPDATE),
     // The facts that decisions rest on. A pod is read live before a grant.
     everywhere("", "pods", &["get", "list", "watch"]),
-    everywhere("", "nodes", READ),
+    // Nodes and accounts are read one by one only where the watch has never met the one that a lease names.
+    everywhere("", "nodes", &["get", "list", "watch"]),
+    everywhere("", "serviceaccounts", &["get", "list", "watch"]),
     everywhere("", "namespaces", READ),
-    everywhere("", "serviceaccounts", READ),
+    everywhere("", "namespaces", &["get"]).named(&[INSTALLATION]),
     // The guard, to see that it stands. Never to write it.
     everywhere(ADMISSION, "validatingadmissionpolicies", READ).named(VERIFY),
     everywhere(ADMISSION, "validatingadmissionpolicybindings", READ).named(VERIFY),

@@ -117,30 +117,26 @@ pub struct TokenOptions {
     pub seconds: Option<i64>,
 }
 
-/// Makes a namespace and waits for its service account `default`, without which no pod can be made in it.
+/// Makes a namespace, if it is not there, and waits for its service account `default`, without which no pod can be made in it.
 pub async fn namespace(client: &Client, name: &str, labels: &[(&str, &str)]) -> Result<Namespace, Error> {
     let labels: BTreeMap<_, _> = labels.iter().copied().collect();
-    let namespace = create(&Api::all(client.clone()), json!({"metadata": {"name": name, "labels": labels}})).await?;
+    let namespace = create_or_get(&Api::all(client.clone()), name, json!({"metadata": {"name": name, "labels": labels}})).await?;
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), name);
     let what = format!("the service account {name}/default");
     wait::until(&what, CONTROLLERS_WITHIN, || async { accounts.get_opt("default").await.ok().flatten() }).await?;
     Ok(namespace)
 }
 
-/// Makes a service account.
+/// Makes a service account, if it is not there.
 pub async fn service_account(client: &Client, namespace: &str, name: &str) -> Result<ServiceAccount, Error> {
-    create(&Api::namespaced(client.clone(), namespace), json!({"metadata": {"name": name}})).await
+    create_or_get(&Api::namespaced(client.clone(), namespace), name, json!({"metadata": {"name": name}})).await
 }
 
 /// A node that reports Ready; the one of that name if there is one already.
 pub async fn node(client: &Client, name: &str, labels: &[(&str, &str)]) -> Result<Node, Error> {
     let nodes: Api<Node> = Api::all(client.clone());
     let labels: BTreeMap<_, _> = labels.iter().copied().collect();
-    match create(&nodes, json!({"metadata": {"name": name, "labels": labels}})).await {
-        Ok(_) => {}
-        Err(Error::Kube(error)) if is_conflict(&error) => return Ok(nodes.get(name).await?),
-        Err(error) => return Err(error),
-    }
+    create_or_get(&nodes, name, json!({"metadata": {"name": name, "labels": labels}})).await?;
     let ready = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}});
     Ok(nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(ready)).await?)
 }
@@ -153,7 +149,12 @@ pub async fn run_pod(client: &Client, spec: &PodSpec) -> Result<Pod, Error> {
         "spec": {
             "serviceAccountName": spec.service_account,
             "nodeName": spec.node,
-            "containers": [{"name": "app", "image": spec.image}],
+            // What the restricted Pod Security Standard asks for: pods of tests go wherever pods of users may.
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "app", "image": spec.image,
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
         },
     });
     create(&pods, pod).await?;
@@ -243,6 +244,16 @@ where
 {
     let object: K = serde_json::from_value(object)?;
     Ok(api.create(&PostParams::default(), &object).await?)
+}
+
+async fn create_or_get<K>(api: &Api<K>, name: &str, object: serde_json::Value) -> Result<K, Error>
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+{
+    match create(api, object).await {
+        Err(Error::Kube(error)) if is_conflict(&error) => Ok(api.get(name).await?),
+        other => other,
+    }
 }
 
 fn is_conflict(error: &kube::Error) -> bool {

@@ -1,0 +1,9 @@
+//! Everything that only a real control plane can judge. One target, so that it is linked once; one module an area.
+//!
+//! Behaviour tests share one control plane and one operator and keep apart by namespace ([`support::shared`]). Tests that break things
+//! (the guard, processes, the network) take a control plane of their own ([`support::private`]), at most two at a time.
+#![allow(clippy::disallowed_methods, reason = "tests play people, pods, kubelets and thieves, and wait for things with a clock")]
+
+mod support;
+
+mod grants;
