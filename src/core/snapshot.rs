@@ -223,3 +223,18 @@ pub enum Tri {
 
 /// How old facts may be at most when they decide.
 pub const MAX_AGE_OF_FACTS: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_is_read_back_from_how_it_is_written() {
+        for text in ["ClusterAccessPolicy/orders", "AccessPolicy/shop/orders"] {
+            assert_eq!(PolicyId::read(text).map(|id| id.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "orders", "AccessPolicy/orders", "ClusterAccessPolicy/shop/orders", "AccessPolicy/a/b/c"] {
+            assert_eq!(PolicyId::read(text), None, "{text}");
+        }
+    }
+}
