@@ -97,6 +97,12 @@ async fn people_and_the_impersonated_are_who_they_say_and_rbac_holds() {
     let user = who_am_i(forged).await;
     assert_eq!((user.uid.as_deref(), extra(&user, "pod-uid").as_deref()), (Some("uid-1"), Some("forged")));
 
+    let kubeconfig = cluster.dir().join("jane.kubeconfig");
+    cluster.kubeconfig_for_user(&kubeconfig, "jane", &["dba"]).unwrap();
+    let config = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &Default::default()).await.unwrap();
+    assert_eq!(who_am_i(Client::try_from(config).unwrap()).await.username.as_deref(), Some("jane"));
+
     let version = cluster.kubectl(["version", "--output=json"]).await.unwrap();
     let version: serde_json::Value = serde_json::from_slice(&version.stdout).unwrap();
     assert_eq!(version["serverVersion"]["gitVersion"], "v1.37.2");

@@ -13,6 +13,7 @@ use std::{
 use devcluster::{
     Cluster, Options,
     proxy::{Action, Call, Entry, Proxy, Script},
+    wait,
     workload::{self, TokenOptions},
 };
 use futures::{StreamExt, TryStreamExt};
@@ -132,4 +133,15 @@ async fn each_fault_hits_its_write_and_the_log_tells_what_was_committed() {
     assert!(matches!(maps.create(&post, &config_map("again")).await, Err(kube::Error::Api(status)) if status.is_conflict()));
     maps.create(&post, &config_map("again")).await.unwrap();
     assert_eq!(proxy.log().len(), 2, "another script begins with an empty log");
+
+    // A client that is killed while its write is on the way: the write is done all the same, and the log says so.
+    proxy.play(Script::counting(creates).before(1, Action::Hang));
+    let dying = tokio::spawn(async move { maps.create(&PostParams::default(), &config_map("orphan")).await });
+    proxy.reached(1).await;
+    dying.abort();
+    assert!(dying.await.unwrap_err().is_cancelled());
+    proxy.release();
+    let committed = || std::future::ready(proxy.writes()[0].upstream);
+    assert_eq!(wait::until("the orphaned write", Duration::from_secs(20), committed).await.unwrap(), 201);
+    assert!(direct.get_opt("orphan").await.unwrap().is_some());
 }

@@ -70,6 +70,11 @@ impl Cluster {
         config
     }
 
+    /// Writes a kubeconfig for a user with a client certificate of its own, in at most two groups: for kubectl as that person.
+    pub fn kubeconfig_for_user(&self, path: &Path, user: &str, groups: &[&str]) -> Result<(), Error> {
+        write(path, &self.kubeconfig(&self.first_server()?, &embedded(&self.pki.client(user, groups)?))?)
+    }
+
     /// Writes a kubeconfig for the bearer of a token that is read from a file again and again, as a pod's is. The server may be a proxy
     /// without TLS.
     pub fn kubeconfig_with_token_file(&self, path: &Path, token_file: &Path, server: &http::Uri) -> io::Result<()> {
@@ -87,9 +92,7 @@ impl Cluster {
         let controllers = self.pki.client("system:kube-controller-manager", &[])?;
         let files = [(self.layout.admin_kubeconfig(), &self.admin), (self.layout.controller_manager_kubeconfig(), &controllers)];
         for (path, certificate) in files {
-            let base64 = |pem: &str| BASE64.encode(pem.as_bytes());
-            let user = json!({"client-certificate-data": base64(&certificate.certificate), "client-key-data": base64(&certificate.key)});
-            write(&path, &self.kubeconfig(&self.first_server()?, &user)?)?;
+            write(&path, &self.kubeconfig(&self.first_server()?, &embedded(certificate))?)?;
         }
         Ok(())
     }
@@ -133,10 +136,18 @@ fn plain(url: http::Uri) -> Config {
 }
 
 fn certified(certificate: &ClientCertificate) -> AuthInfo {
-    let base64 = |pem: &str| BASE64.encode(pem.as_bytes());
     AuthInfo {
         client_certificate_data: Some(base64(&certificate.certificate)),
         client_key_data: Some(base64(&certificate.key).into()),
         ..AuthInfo::default()
     }
+}
+
+/// A kubeconfig's user.
+fn embedded(certificate: &ClientCertificate) -> serde_json::Value {
+    json!({"client-certificate-data": base64(&certificate.certificate), "client-key-data": base64(&certificate.key)})
+}
+
+fn base64(pem: &str) -> String {
+    BASE64.encode(pem.as_bytes())
 }
