@@ -129,7 +129,7 @@ fn sample_of(shape: &Shape) -> Option<Json> {
 mod tests {
     use super::*;
 
-    fn at<'a>(root: &str, path: &str) -> Shape {
+    fn at(root: &str, path: &str) -> Shape {
         path.split('.').fold(ROOTS[root].clone(), |shape, name| match (&shape, name) {
             (Shape::List(items), "[]") | (Shape::Map(items), "*") => Shape::clone(&items.of),
             _ => field(&shape, name).unwrap_or_else(|| panic!("{name} of {root}.{path}")),

@@ -68,6 +68,26 @@ async fn a_full_queue_is_an_error_at_once() {
 }
 
 #[tokio::test]
+async fn a_flood_of_compilations_leaves_room_for_decisions() {
+    let pool = Pool::start(1).unwrap();
+    let expressions = Expressions::over(pool.clone(), 1);
+    let program = expressions.compile("true").await.unwrap();
+
+    let (open, gate) = mpsc::channel::<()>();
+    let stuck = pool.run(move || gate.recv()).await;
+    for n in 0..limits::QUEUE + 50 {
+        let expressions = expressions.clone();
+        tokio::spawn(async move { expressions.compile(&format!("{n} == 0")).await });
+    }
+    // Every one of them has had its turn to ask for a place in the queue.
+    tokio::task::yield_now().await;
+    let inputs = Arc::new(world());
+    let (verdict, _) = tokio::join!(expressions.evaluate(&program, &inputs), async { open.send(()) });
+    assert!(!matches!(&verdict, Tri::Error(message) if message.contains("too many")), "{verdict:?}");
+    stuck.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn deep_sources_leave_the_process_and_the_pool_alive() {
     let expressions = Expressions::start(1).unwrap();
     for source in [vec!["1"; 512].join("+"), "(".repeat(1024), "!".repeat(1024), "-".repeat(1024), "[".repeat(512) + &"]".repeat(512)] {
