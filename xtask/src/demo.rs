@@ -99,7 +99,7 @@ async fn platform(stage: &Stage) -> Result<((), String), String> {
     });
     let policy = json!({
         "apiVersion": "daypass.dev/v1alpha1", "kind": "ClusterAccessPolicy", "metadata": {"name": "orders-may-use-the-database"},
-        "spec": {"subjects": [{"namespaces": ["shop"], "serviceAccountNames": ["orders"]}], "classes": ["orders-db"], "limits": {"live": 20, "livePerPod": 10}},
+        "spec": {"subjects": [{"namespaces": ["shop"], "serviceAccountNames": ["orders"]}], "classes": ["orders-db"], "limits": {"live": 20, "livePerPod": 3}},
     });
     stage.platform(class).await.map_err(|error| error.to_string())?;
     stage.platform(policy).await.map_err(|error| error.to_string())?;
@@ -172,7 +172,7 @@ async fn seen(stage: &Stage) -> Result<((), String), String> {
 
 async fn forged(stage: &Stage, asked: &Asked) -> Result<((), String), String> {
     // Without the stamp a client writes the requester itself: this one says that it is another pod.
-    let mut spec = json!({"className": "orders-db", "ttl": "15s", "csr": asked.csr.pem});
+    let mut spec = json!({"className": "no-such-class", "csr": asked.csr.pem});
     spec["requester"] = serde_json::to_value(&asked.request.spec.requester).map_err(|e| e.to_string())?;
     spec["requester"]["podUID"] = "00000000-0000-0000-0000-000000000000".into();
     let stamped = asked.pod.ask("forged", spec.clone()).await.map_err(|error| error.to_string())?;
