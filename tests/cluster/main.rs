@@ -6,4 +6,13 @@
 
 mod support;
 
+mod authorities;
+mod continuity;
+mod crash;
+mod ends;
 mod grants;
+mod guard;
+mod input;
+mod install;
+mod kinds;
+mod postgres;

@@ -1,0 +1,1 @@
+//! Certificate authorities: managed, brought, missing, rotated.

@@ -1,0 +1,1 @@
+//! The guard in force, missing, weakened, changed: what the operator does and says.

@@ -1,0 +1,1 @@
+//! Bad input: refused with the part named, and never a credential.

@@ -1,0 +1,1 @@
+//! Chart and kustomize base, and the rights that the operator uses.

@@ -1,0 +1,1 @@
+//! The custom resources on a real API server: each schema rule both ways, and what a person sees.
