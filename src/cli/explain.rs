@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
-use kube::{Api, Client, Config, Resource, ResourceExt, api::ListParams, core::DeserializeGuard};
+use kube::{Api, Client, Config, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         ApiError, Clock, World,
         cache::Key,
         client::{build, call},
+        lenient::Lenient,
         records::{ClassRecord, ObjectRecord, PolicyRecord},
     },
     controller::{observe::Observer, policies::Policies},
@@ -108,12 +109,12 @@ fn recorded(request: &AccessRequest) -> String {
 }
 
 async fn fill(client: &Client, namespace: &str, request: &AccessRequest, world: &World, unread: &mut Vec<String>) -> Result<(), String> {
-    let classes = list::<DeserializeGuard<CredentialClass>>(&Api::all(client.clone())).await;
+    let classes = list::<Lenient<CredentialClass>>(&Api::all(client.clone())).await;
     world.classes.replace(classes.map_err(|error| cannot("list", "CredentialClasses", &error))?.into_iter().map(ClassRecord::of).collect());
-    let cluster = list::<DeserializeGuard<ClusterAccessPolicy>>(&Api::all(client.clone())).await;
+    let cluster = list::<Lenient<ClusterAccessPolicy>>(&Api::all(client.clone())).await;
     let cluster = cluster.map_err(|error| cannot("list", "ClusterAccessPolicies", &error))?;
     world.cluster_policies.replace(cluster.into_iter().map(PolicyRecord::cluster).collect());
-    let own = list::<DeserializeGuard<AccessPolicy>>(&Api::namespaced(client.clone(), namespace)).await;
+    let own = list::<Lenient<AccessPolicy>>(&Api::namespaced(client.clone(), namespace)).await;
     let own = own.map_err(|error| cannot("list", &format!("AccessPolicies of namespace {namespace}"), &error))?;
     world.policies.replace(own.into_iter().map(PolicyRecord::namespaced).collect());
     let requester = &request.spec.requester;

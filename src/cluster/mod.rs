@@ -11,6 +11,7 @@ pub mod error;
 pub mod events;
 pub mod guard;
 pub mod identity;
+pub mod lenient;
 pub mod records;
 pub mod watch;
 pub mod world;

@@ -7,9 +7,12 @@ use k8s_openapi::{
     api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{ResourceExt, core::DeserializeGuard};
+use kube::ResourceExt;
 
-use super::cache::{Cached, Key};
+use super::{
+    cache::{Cached, Key},
+    lenient::Lenient,
+};
 use crate::{
     api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease},
     core::snapshot::{self, PolicyId},
@@ -175,14 +178,11 @@ impl Cached for ClassRecord {
 
 impl ClassRecord {
     /// What is kept of a class.
-    pub fn of(object: DeserializeGuard<CredentialClass>) -> Self {
-        match object.0 {
-            Ok(mut class) => {
-                class.metadata.managed_fields = None;
-                Self { metadata: class.metadata.clone(), class: Ok(class) }
-            }
-            Err(invalid) => Self { metadata: invalid.metadata, class: Err(invalid.error) },
-        }
+    pub fn of(read: Lenient<CredentialClass>) -> Self {
+        let mut metadata = read.metadata;
+        metadata.managed_fields = None;
+        let class = read.object.map(|class| CredentialClass { metadata: metadata.clone(), ..class });
+        Self { metadata, class }
     }
 }
 
@@ -194,7 +194,12 @@ pub enum PolicyObject {
     /// For its own namespace.
     Namespaced(Box<AccessPolicy>),
     /// This version of the operator cannot read it.
-    Unreadable(String),
+    Unreadable {
+        /// Why.
+        problem: String,
+        /// Whether it may be a Forbid: it says so, or says something unknown.
+        may_forbid: bool,
+    },
 }
 
 /// A policy with its place.
@@ -219,27 +224,26 @@ impl Cached for PolicyRecord {
 
 impl PolicyRecord {
     /// What is kept of a ClusterAccessPolicy.
-    pub fn cluster(object: DeserializeGuard<ClusterAccessPolicy>) -> Self {
-        let (metadata, object) = match object.0 {
-            Ok(policy) => (policy.metadata.clone(), PolicyObject::Cluster(Box::new(policy))),
-            Err(invalid) => (invalid.metadata, PolicyObject::Unreadable(invalid.error)),
-        };
-        Self::new(None, metadata, object)
+    pub fn cluster(read: Lenient<ClusterAccessPolicy>) -> Self {
+        let object = read.object.map_or_else(|problem| unreadable(problem, read.effect.as_deref()), |p| PolicyObject::Cluster(Box::new(p)));
+        Self::new(None, read.metadata, object)
     }
 
     /// What is kept of an AccessPolicy.
-    pub fn namespaced(object: DeserializeGuard<AccessPolicy>) -> Self {
-        let (metadata, object) = match object.0 {
-            Ok(policy) => (policy.metadata.clone(), PolicyObject::Namespaced(Box::new(policy))),
-            Err(invalid) => (invalid.metadata, PolicyObject::Unreadable(invalid.error)),
-        };
-        Self::new(metadata.namespace.clone(), metadata, object)
+    pub fn namespaced(read: Lenient<AccessPolicy>) -> Self {
+        let object = read.object.map_or_else(|problem| unreadable(problem, read.effect.as_deref()), |p| PolicyObject::Namespaced(Box::new(p)));
+        Self::new(read.metadata.namespace.clone(), read.metadata, object)
     }
 
     fn new(namespace: Option<String>, mut metadata: ObjectMeta, object: PolicyObject) -> Self {
         metadata.managed_fields = None;
         Self { id: PolicyId { namespace, name: metadata.name.clone().unwrap_or_default() }, metadata, object }
     }
+}
+
+/// Without an effect a policy is a Permit: that is the schema's default.
+fn unreadable(problem: String, effect: Option<&str>) -> PolicyObject {
+    PolicyObject::Unreadable { problem, may_forbid: !matches!(effect, None | Some("Permit")) }
 }
 
 /// A Secret of the operator's own namespace that may hold a certificate authority.

@@ -151,10 +151,9 @@ fn read(policy: &PolicyRecord) -> (PolicyFacts, Option<String>, Vec<Requirement>
         live_of_pod: 0,
     };
     match &policy.object {
-        PolicyObject::Unreadable(problem) => {
-            // Nobody can tell what it says. As a Forbid of everything it would be a switch for whoever can write an unreadable policy;
-            // as a Permit it hands out nothing. The schema keeps such objects out in the first place.
-            facts.effect = Effect::Permit;
+        PolicyObject::Unreadable { problem, may_forbid } => {
+            // As a Permit it hands out nothing. As a Forbid whose subjects nobody can tell it refuses everything new in its scope.
+            facts.effect = if *may_forbid { Effect::Forbid } else { Effect::Permit };
             facts.classes = vec![];
             facts.broken = Some(format!("this version cannot read it: {problem}"));
             (facts, None, vec![])
@@ -244,7 +243,7 @@ impl Operator {
             PolicyObject::Cluster(policy) => policy.status.clone(),
             PolicyObject::Namespaced(policy) => policy.status.clone(),
             // It cannot be written back without losing what we cannot read.
-            PolicyObject::Unreadable(problem) => {
+            PolicyObject::Unreadable { problem, .. } => {
                 tracing::warn!(policy = %record.id, problem, "this version cannot read the policy: it hands out nothing");
                 return;
             }
@@ -305,7 +304,7 @@ impl Operator {
                 policy.status = Some(status);
                 self.issuing.put_policy_status(&policy).await
             }
-            PolicyObject::Unreadable(_) => Ok(()),
+            PolicyObject::Unreadable { .. } => Ok(()),
         }
     }
 }

@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
 use kube::{
     Api, Client, ResourceExt,
-    core::DeserializeGuard,
     runtime::watcher::Config,
 };
 
@@ -15,6 +14,7 @@ use crate::{
     api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease, RequestState},
     cluster::{
         cache::{Cached, Change},
+        lenient::Lenient,
         records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord, prune_lease, prune_request},
         watch,
     },
@@ -29,18 +29,18 @@ impl Operator {
         tokio::join!(
             watch::run(Api::all(client.clone()), config(), prune_request, world.requests.clone(), clock(), |c| self.request_changed(c)),
             watch::run(Api::namespaced(client.clone(), home), config(), prune_lease, world.leases.clone(), clock(), |c| self.lease_changed(c)),
-            watch::run(Api::<DeserializeGuard<CredentialClass>>::all(client.clone()), config(), ClassRecord::of, world.classes.clone(), clock(), |c| {
+            watch::run(Api::<Lenient<CredentialClass>>::all(client.clone()), config(), ClassRecord::of, world.classes.clone(), clock(), |c| {
                 self.class_changed(c);
             }),
             watch::run(
-                Api::<DeserializeGuard<ClusterAccessPolicy>>::all(client.clone()),
+                Api::<Lenient<ClusterAccessPolicy>>::all(client.clone()),
                 config(),
                 PolicyRecord::cluster,
                 world.cluster_policies.clone(),
                 clock(),
                 |c| self.policy_changed(c)
             ),
-            watch::run(Api::<DeserializeGuard<AccessPolicy>>::all(client.clone()), config(), PolicyRecord::namespaced, world.policies.clone(), clock(), |c| {
+            watch::run(Api::<Lenient<AccessPolicy>>::all(client.clone()), config(), PolicyRecord::namespaced, world.policies.clone(), clock(), |c| {
                 self.policy_changed(c);
             }),
             watch::run(Api::<Pod>::all(client.clone()), config(), |pod| PodRecord::of(&pod), world.pods.clone(), clock(), |c| self.pod_changed(c)),

@@ -1,0 +1,267 @@
+//! The rule of ending, told as stories and checked as laws over every combination of facts.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::api::{
+    Requester,
+    lease::{LeasePolicy, LeaseSecret, LeaseX509, Revoke},
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_700_000_000 + second).unwrap()
+}
+
+/// A lease from 0 to 100 s.
+fn lease(delivery: Delivery) -> CredentialLeaseSpec {
+    CredentialLeaseSpec {
+        request_namespace: "shop".into(),
+        request_name: "r".into(),
+        request_uid: "r-uid".into(),
+        attempt: 0,
+        class_name: "db".into(),
+        delivery,
+        requester: Requester {
+            username: "system:serviceaccount:shop:orders".into(),
+            uid: "sa-uid".into(),
+            pod_name: "p".into(),
+            pod_uid: "p-uid".into(),
+            node_name: "n".into(),
+            node_uid: "n-uid".into(),
+            credential_id: String::new(),
+        },
+        workload: "Deployment/orders".into(),
+        policy: LeasePolicy { name: "ClusterAccessPolicy/p".into(), uid: "u".into(), generation: 1, hash: String::new() },
+        decision_id: String::new(),
+        secret: (delivery == Delivery::Secret).then(|| LeaseSecret { name: "daypass-r".into(), uid: "s-uid".into() }),
+        x509: LeaseX509 {
+            ca: "default".into(),
+            serial: "1".into(),
+            uri: "spiffe://t/ns/shop/sa/orders".into(),
+            common_name: None,
+            dns_names: vec![],
+            not_after: at(100),
+        },
+        not_before: at(-30),
+        expires_at: at(100),
+        revoke: None,
+    }
+}
+
+fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
+    Facts {
+        own: at(now),
+        server: Some(at(now)),
+        spec,
+        state: None,
+        marked: None,
+        request: RequestFact::There(RequestState::Active),
+        pod: PodFact::There,
+        namespace_terminating: false,
+        account_gone: false,
+        node_gone: false,
+        verdict: None,
+        secret_gone: false,
+    }
+}
+
+/// What happens from here on if the world stays as it is: every step, until there is nothing to do.
+fn run(mut facts: Facts<'_>) -> Vec<Step> {
+    let mut steps = vec![];
+    loop {
+        let next = step(&facts);
+        steps.push(next.clone());
+        assert!(steps.len() < 12, "it goes in circles: {steps:?}");
+        match next {
+            Step::Wait(_) => return steps,
+            Step::Fence(_) => facts.request = RequestFact::There(RequestState::Failed),
+            Step::Mark(ending) => (facts.state, facts.marked) = (Some(LeaseState::Revoking), Some(ending)),
+            Step::DeleteSecret => facts.secret_gone = true,
+            Step::Close(ending, _) => (facts.state, facts.marked) = (Some(LeaseState::Closed), Some(ending)),
+            Step::Project => {
+                let closed = facts.state == Some(LeaseState::Closed);
+                facts.request = RequestFact::There(if closed { RequestState::Ended } else { RequestState::Revoking });
+            }
+        }
+    }
+}
+
+fn kinds(steps: &[Step]) -> Vec<String> {
+    steps.iter().map(|s| format!("{s:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_live_grant_is_left_alone_until_its_time() {
+    let spec = lease(Delivery::CSR);
+    assert_eq!(run(facts(&spec, 50)), [Step::Wait(Some(at(100)))]);
+}
+
+#[test]
+fn the_end_of_its_time_costs_one_write_of_the_lease_and_one_of_the_request() {
+    let spec = lease(Delivery::CSR);
+    assert_eq!(kinds(&run(facts(&spec, 100))), ["Close", "Project", "Wait"]);
+    let spec = lease(Delivery::Secret);
+    assert_eq!(kinds(&run(facts(&spec, 100))), ["DeleteSecret", "Close", "Project", "Wait"]);
+}
+
+#[test]
+fn an_early_end_says_revoking_takes_the_secret_and_closes_only_when_the_certificate_is_over() {
+    let spec = lease(Delivery::Secret);
+    let mut early = facts(&spec, 50);
+    early.pod = PodFact::Gone("is gone");
+    assert_eq!(kinds(&run(early)), ["Mark", "DeleteSecret", "Project", "Wait"]);
+    let mut later = facts(&spec, 100);
+    later.state = Some(LeaseState::Revoking);
+    later.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    later.request = RequestFact::There(RequestState::Revoking);
+    later.secret_gone = true;
+    let steps = run(later);
+    assert!(matches!(&steps[0], Step::Close(ending, Proof::NotAfterPassed) if ending.reason == EndReason::PodGone), "{steps:?}");
+}
+
+#[test]
+fn ending_begins_when_either_clock_reaches_the_date_and_is_proven_by_both() {
+    let spec = lease(Delivery::Secret);
+    let mut ahead = facts(&spec, 100);
+    ahead.server = Some(at(90));
+    assert_eq!(kinds(&run(ahead)), ["DeleteSecret", "Wait"]);
+    let mut behind = facts(&spec, 90);
+    behind.server = Some(at(100));
+    assert_eq!(kinds(&run(behind)), ["DeleteSecret", "Wait"]);
+    let mut unheard = facts(&spec, 100);
+    unheard.server = None;
+    assert_eq!(kinds(&run(unheard)), ["DeleteSecret", "Wait"]);
+}
+
+#[test]
+fn an_attempt_that_ends_before_its_release_fences_the_request_first() {
+    let spec = lease(Delivery::CSR);
+    let mut pending = facts(&spec, 50);
+    (pending.request, pending.pod) = (RequestFact::There(RequestState::Pending), PodFact::Gone("is gone"));
+    let steps = run(pending);
+    assert_eq!(kinds(&steps), ["Fence", "Close", "Wait"]);
+    assert!(matches!(steps[1], Step::Close(_, Proof::NeverReleased)));
+}
+
+#[test]
+fn a_secret_that_may_have_been_read_is_never_called_unreleased() {
+    let spec = lease(Delivery::Secret);
+    let mut pending = facts(&spec, 50);
+    (pending.request, pending.pod) = (RequestFact::There(RequestState::Pending), PodFact::Gone("is gone"));
+    assert_eq!(kinds(&run(pending)), ["Fence", "Mark", "DeleteSecret", "Wait"]);
+}
+
+#[test]
+fn what_is_not_known_ends_nothing() {
+    let spec = lease(Delivery::CSR);
+    let mut unknown = facts(&spec, 50);
+    (unknown.request, unknown.pod) = (RequestFact::Unknown, PodFact::Unknown);
+    assert_eq!(kinds(&run(unknown)), ["Wait"]);
+}
+
+#[test]
+fn a_closed_lease_whose_request_still_says_active_is_said_to_have_ended() {
+    let spec = lease(Delivery::CSR);
+    let mut closed = facts(&spec, 200);
+    closed.state = Some(LeaseState::Closed);
+    assert_eq!(kinds(&run(closed)), ["Project", "Wait"]);
+}
+
+#[test]
+fn a_pod_on_its_way_out_keeps_what_it_has_until_its_grace_is_over() {
+    let spec = lease(Delivery::CSR);
+    let mut leaving = facts(&spec, 50);
+    leaving.pod = PodFact::Leaving(at(60));
+    assert_eq!(run(leaving.clone()), [Step::Wait(Some(at(60)))]);
+    (leaving.own, leaving.server) = (at(60), Some(at(60)));
+    assert_eq!(kinds(&run(leaving)), ["Mark", "Project", "Wait"]);
+}
+
+fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
+    let request = prop_oneof![
+        Just(RequestFact::Gone),
+        Just(RequestFact::Unknown),
+        prop_oneof![
+            Just(RequestState::Pending),
+            Just(RequestState::Active),
+            Just(RequestState::Revoking),
+            Just(RequestState::Denied),
+            Just(RequestState::Ended),
+            Just(RequestState::Failed)
+        ]
+        .prop_map(RequestFact::There),
+    ];
+    let pod = prop_oneof![Just(PodFact::There), Just(PodFact::Unknown), Just(PodFact::Gone("is gone")), (0..200i64).prop_map(|s| PodFact::Leaving(at(s)))];
+    let state = prop_oneof![Just(None), Just(Some(LeaseState::Revoking)), Just(Some(LeaseState::Closed))];
+    let times = (0..200i64, proptest::option::of(0..200i64), 1..=100i64);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    (request, pod, state, times, flags).prop_map(|(request, pod, state, (own, server, expires), flags)| {
+        let (secret, namespace_terminating, account_gone, node_gone, verdict, secret_gone, revoke) = flags;
+        let mut spec = lease(if secret { Delivery::Secret } else { Delivery::CSR });
+        spec.expires_at = at(expires);
+        spec.revoke = revoke.then(|| Revoke { reason: "why".into(), by: "somebody".into() });
+        let kept: &'static CredentialLeaseSpec = Box::leak(Box::new(spec.clone()));
+        let facts = Facts {
+            own: at(own),
+            server: server.map(at),
+            spec: kept,
+            state,
+            marked: state.map(|_| Ending { reason: EndReason::PodGone, time: at(0), message: String::new() }),
+            request,
+            pod,
+            namespace_terminating,
+            account_gone,
+            node_gone,
+            verdict: verdict.then(|| (EndReason::PolicyChanged, "no policy permits it".into())),
+            secret_gone,
+        };
+        (spec, facts)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_lease_settles((_spec, facts) in any_facts()) {
+        run(facts);
+    }
+
+    #[test]
+    fn nothing_is_closed_as_dead_before_both_clocks_are_past_the_certificate_s_end((_spec, facts) in any_facts()) {
+        for step in run(facts.clone()) {
+            if let Step::Close(_, Proof::NotAfterPassed) = step {
+                prop_assert!(facts.own >= facts.spec.x509.not_after);
+                prop_assert!(facts.server.is_some_and(|s| s >= facts.spec.x509.not_after));
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_certificate_that_no_status_and_no_secret_ever_held_counts_as_never_released((_spec, facts) in any_facts()) {
+        for step in run(facts.clone()) {
+            if let Step::Close(_, Proof::NeverReleased) = step {
+                prop_assert_eq!(facts.spec.delivery, Delivery::CSR);
+                prop_assert!(matches!(facts.request, RequestFact::There(RequestState::Pending | RequestState::Denied | RequestState::Failed)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_lease_past_its_time_never_waits_with_its_secret_in_place((_spec, facts) in any_facts()) {
+        let over = facts.own >= facts.spec.expires_at || facts.server.is_some_and(|s| s >= facts.spec.expires_at);
+        if over && facts.spec.secret.is_some() && facts.state != Some(LeaseState::Closed) && !facts.secret_gone {
+            prop_assert!(run(facts).contains(&Step::DeleteSecret));
+        }
+    }
+
+    #[test]
+    fn the_secret_goes_before_the_lease_closes((_spec, facts) in any_facts()) {
+        let steps = run(facts.clone());
+        if facts.spec.secret.is_some() && !facts.secret_gone && facts.state != Some(LeaseState::Closed)
+            && let Some(closed) = steps.iter().position(|s| matches!(s, Step::Close(..)))
+        {
+            prop_assert!(steps[..closed].contains(&Step::DeleteSecret), "{:?}", steps);
+        }
+    }
+}
