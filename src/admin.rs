@@ -5,7 +5,13 @@
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::{StatusCode, header}, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
 use tokio::net::TcpListener;
 
 use crate::{controller::Operator, core::snapshot::GuardFacts};
@@ -24,7 +30,8 @@ async fn readyz(State(operator): State<Arc<Operator>>) -> impl IntoResponse {
         GuardFacts::NotInForce { reason } => format!("guard: NOT IN FORCE, nothing is issued: {reason}"),
         GuardFacts::Unknown { reason } => format!("guard: not proven, nothing is issued: {reason}"),
     };
-    let issuing = operator.not_issuing().map_or_else(|| "issuing: nothing else stands against it".to_owned(), |why| format!("issuing: NO: {why}"));
+    let issuing =
+        operator.not_issuing().map_or_else(|| "issuing: nothing else stands against it".to_owned(), |why| format!("issuing: NO: {why}"));
     (status, format!("{}\n{guard}\n{issuing}\n", if synced { "ok" } else { "not listed yet" }))
 }
 

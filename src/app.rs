@@ -4,7 +4,11 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Config, ResourceExt};
-use tokio::{net::TcpListener, signal::unix::{SignalKind, signal}, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 use crate::{
     admin,
@@ -75,7 +79,8 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
         namespace: args.namespace.clone().unwrap_or_else(|| own.namespace.clone()),
         service_account: args.service_account.clone().unwrap_or_else(|| account.to_owned()),
     };
-    let build = |config: &Config| client::build(config.clone(), &clock).map_err(|error| AppError::Api { what: "cannot build a client", error });
+    let build =
+        |config: &Config| client::build(config.clone(), &clock).map_err(|error| AppError::Api { what: "cannot build a client", error });
     // Three sets of connections: an end never waits behind a grant, and neither waits behind a watch.
     let (watching, issuing, ending) = (build(&config)?, build(&config)?, build(&config)?);
     let listener = TcpListener::bind(args.listen).await;
@@ -93,7 +98,8 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
         token_file,
         shipped: (spec_hash(&policy), spec_hash(&binding)),
     };
-    let expressions = Expressions::start(2).map_err(|error| AppError::System { what: "cannot start the threads that evaluate expressions".into(), error })?;
+    let expressions = Expressions::start(2)
+        .map_err(|error| AppError::System { what: "cannot start the threads that evaluate expressions".into(), error })?;
     let guard = Guard::new(&guard_settings, clock.clone());
     let operator = Arc::new(Operator {
         world: World::default(),
@@ -200,7 +206,9 @@ async fn kube_system_uid(client: &kube::Client) -> Result<String, AppError> {
     loop {
         match call(Api::<Namespace>::all(client.clone()).get("kube-system")).await {
             Ok(namespace) => return Ok(namespace.uid().unwrap_or_default()),
-            Err(error @ (ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::Invalid(_))) => return Err(AppError::Api { what, error }),
+            Err(error @ (ApiError::Forbidden(_) | ApiError::NotFound(_) | ApiError::Invalid(_))) => {
+                return Err(AppError::Api { what, error });
+            }
             Err(error) => {
                 tracing::warn!(%error, "{what}; trying again");
                 tokio::time::sleep(pause).await;

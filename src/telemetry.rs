@@ -98,15 +98,27 @@ impl Default for Metrics {
         registry.register("ended", "Grants proven dead, by reason and proof", metrics.ended.clone());
         registry.register("api_errors", "API calls that failed and are tried again, by work and kind", metrics.errors.clone());
         registry.register("grant_seconds", "Seconds from a decision to the release of its credential", metrics.grant_seconds.clone());
-        registry.register("end_lag_seconds", "Seconds from what ended a grant until its credential was proven dead", metrics.end_lag_seconds.clone());
+        registry.register(
+            "end_lag_seconds",
+            "Seconds from what ended a grant until its credential was proven dead",
+            metrics.end_lag_seconds.clone(),
+        );
         registry.register("guard", "1 for the state that the admission guard is in", metrics.guard.clone());
         registry.register("issuing", "1 while nothing keeps the operator from issuing", metrics.issuing.clone());
         registry.register("live_leases", "Leases that are not closed", metrics.live.clone());
-        registry.register("oldest_unproven_end_seconds", "Age of the oldest ending whose credential is not proven dead", metrics.oldest_unproven.clone());
+        registry.register(
+            "oldest_unproven_end_seconds",
+            "Age of the oldest ending whose credential is not proven dead",
+            metrics.oldest_unproven.clone(),
+        );
         registry.register("queued", "Objects that wait or are being worked on", metrics.queued.clone());
         registry.register("policies", "Policies, by state", metrics.policies.clone());
         registry.register("classes", "Classes, by state", metrics.classes.clone());
-        registry.register("clock_offset_milliseconds", "The API server's clock less our own, as a lower bound", metrics.skew_milliseconds.clone());
+        registry.register(
+            "clock_offset_milliseconds",
+            "The API server's clock less our own, as a lower bound",
+            metrics.skew_milliseconds.clone(),
+        );
         metrics
     }
 }

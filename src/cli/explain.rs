@@ -62,7 +62,9 @@ async fn explain(args: &ExplainArgs) -> Result<String, String> {
     let clock = std::sync::Arc::new(Clock::default());
     let client = build(config, &clock).map_err(|error| error.to_string())?;
     let requests = Api::<AccessRequest>::namespaced(client.clone(), &namespace);
-    let request = call(requests.get(&args.request)).await.map_err(|error| cannot("read", &format!("AccessRequest {namespace}/{}", args.request), &error))?;
+    let request = call(requests.get(&args.request))
+        .await
+        .map_err(|error| cannot("read", &format!("AccessRequest {namespace}/{}", args.request), &error))?;
     let world = World::default();
     let mut unread = Vec::new();
     fill(&client, &namespace, &request, &world, &mut unread).await?;

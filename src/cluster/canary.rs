@@ -3,11 +3,7 @@
 use kube::{Client, client::Body};
 
 use super::{client::CALL_TIMEOUT, identity::OwnToken};
-use crate::{
-    api::Requester,
-    core::guard::Answer,
-    install::guard::VERIFY,
-};
+use crate::{api::Requester, core::guard::Answer, install::guard::VERIFY};
 
 /// Asks one API server, with the field number `turn` (modulo seven) of the requester wrong.
 pub async fn ask(client: &Client, own: &OwnToken, turn: usize) -> Answer {

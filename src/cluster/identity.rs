@@ -10,7 +10,9 @@ use crate::{api::Requester, secret::Secret};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// There is no token file.
-    #[error("no token file is configured: Daypass must run with its own pod-bound service-account token (a tokenFile in the kubeconfig, or the in-cluster mount)")]
+    #[error(
+        "no token file is configured: Daypass must run with its own pod-bound service-account token (a tokenFile in the kubeconfig, or the in-cluster mount)"
+    )]
     NoTokenFile,
     /// The file cannot be read.
     #[error("cannot read the token file {path}: {error}")]
@@ -50,8 +52,10 @@ pub async fn read(path: Option<&PathBuf>) -> Result<OwnToken, IdentityError> {
 /// The identity in a token. The signature is not checked: the API server does that when the token is used.
 pub fn parse(token: &str) -> Result<OwnToken, IdentityError> {
     let payload = token.split('.').nth(1).ok_or(IdentityError::NotAToken("it is no JWT"))?;
-    let payload = data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).map_err(|_| IdentityError::NotAToken("its payload is no base64url"))?;
-    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| IdentityError::NotAToken("its claims are not those of a service account"))?;
+    let payload =
+        data_encoding::BASE64URL_NOPAD.decode(payload.as_bytes()).map_err(|_| IdentityError::NotAToken("its payload is no base64url"))?;
+    let claims: Claims =
+        serde_json::from_slice(&payload).map_err(|_| IdentityError::NotAToken("its claims are not those of a service account"))?;
     let pod = claims.kubernetes.pod.ok_or(IdentityError::NotPodBound)?;
     let node = claims.kubernetes.node.unwrap_or_default();
     let requester = Requester {

@@ -231,7 +231,8 @@ impl PolicyRecord {
 
     /// What is kept of an AccessPolicy.
     pub fn namespaced(read: Lenient<AccessPolicy>) -> Self {
-        let object = read.object.map_or_else(|problem| unreadable(problem, read.effect.as_deref()), |p| PolicyObject::Namespaced(Box::new(p)));
+        let object =
+            read.object.map_or_else(|problem| unreadable(problem, read.effect.as_deref()), |p| PolicyObject::Namespaced(Box::new(p)));
         Self::new(read.metadata.namespace.clone(), read.metadata, object)
     }
 

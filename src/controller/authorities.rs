@@ -53,7 +53,8 @@ pub struct Authorities {
 impl Authorities {
     /// The authority of this name.
     pub fn get(&self, ca: &str) -> Result<Loaded, Unavailable> {
-        let missing = || Unavailable { reason: "CaPending", message: format!("the certificate authority {ca} is being prepared"), passing: true };
+        let missing =
+            || Unavailable { reason: "CaPending", message: format!("the certificate authority {ca} is being prepared"), passing: true };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(ca).cloned().unwrap_or_else(|| Err(missing()))
     }
 

@@ -11,7 +11,7 @@ use std::{
 use kube::ResourceExt;
 
 use super::{
-    Operator,
+    Generation, Operator,
     authorities::{Authorities, Loaded, same_names},
     policies::keep_transition_times,
 };
@@ -34,8 +34,8 @@ use crate::{
 /// Every class that was judged.
 #[derive(Default)]
 pub struct Classes {
-    /// By name: UID and generation that were judged, and the result.
-    judged: Mutex<HashMap<String, ((String, i64), ClassFacts)>>,
+    /// By name: what was judged, and the result.
+    judged: Mutex<HashMap<String, (Generation, ClassFacts)>>,
     /// The authorities that they name.
     pub authorities: Authorities,
 }
@@ -56,7 +56,7 @@ impl Classes {
     }
 }
 
-fn generation_of(record: &ClassRecord) -> (String, i64) {
+fn generation_of(record: &ClassRecord) -> Generation {
     (record.object_uid().to_owned(), record.metadata.generation.unwrap_or_default())
 }
 
@@ -136,7 +136,9 @@ impl Operator {
             Ok(class) => class,
             Err(problem) => return not_ready("Unreadable", format!("this version cannot read the class: {problem}"), false),
         };
-        if let Some(error) = [("default", &class.spec.ttl.default), ("max", &class.spec.ttl.max)].iter().find_map(|(f, t)| t.parse().err().map(|e| (f, e))) {
+        if let Some(error) =
+            [("default", &class.spec.ttl.default), ("max", &class.spec.ttl.max)].iter().find_map(|(f, t)| t.parse().err().map(|e| (f, e)))
+        {
             return not_ready("InvalidTTL", format!("spec.ttl.{}: {}", error.0, error.1), false);
         }
         if let Err(problem) = x509::check(&class.spec.x509) {
@@ -166,7 +168,9 @@ impl Operator {
         next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: bound });
         let (status, reason, message, passing) = match (&judgement.facts, guard) {
             (ClassFacts::NotReady { reason, message }, _) => (ConditionStatus::False, reason.as_str(), message.clone(), judgement.passing),
-            (_, GuardFacts::NotInForce { reason }) => (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {reason}"), true),
+            (_, GuardFacts::NotInForce { reason }) => {
+                (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {reason}"), true)
+            }
             _ => (ConditionStatus::True, "Issuing", "certificates of this class can be issued".to_owned(), false),
         };
         next.conditions.retain(|c| !matches!(c.type_.as_str(), "Stalled" | "Reconciling"));

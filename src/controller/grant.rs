@@ -8,7 +8,7 @@ use kube::ResourceExt;
 use super::{Operator, log, observe::Observation, queue::Next};
 use crate::{
     api::{
-        AccessRequest, CredentialLease, CredentialLeaseSpec, DenialReason, Delivery, FailureReason, RequestState,
+        AccessRequest, CredentialLease, CredentialLeaseSpec, Delivery, DenialReason, FailureReason, RequestState,
         lease::{LeasePolicy, LeaseSecret, LeaseX509},
     },
     cluster::{
@@ -18,8 +18,9 @@ use crate::{
         records::{prune_lease, prune_request},
     },
     core::{
-        Decision, Denial, Grant, names,
+        Decision, Denial, Grant,
         decide::BACKDATE,
+        names,
         status::{self, Handed, Stamp},
     },
     issue::x509::{self, Certificate, Leaf, Names, RequestedKey, Serial},
@@ -61,7 +62,13 @@ impl From<ApiError> for Stop {
 
 impl Operator {
     /// Everything that follows an Allow.
-    pub(super) async fn grant(&self, request: &AccessRequest, observed: &Observation, decision: &Decision, grant: &Grant) -> Result<Next, ApiError> {
+    pub(super) async fn grant(
+        &self,
+        request: &AccessRequest,
+        observed: &Observation,
+        decision: &Decision,
+        grant: &Grant,
+    ) -> Result<Next, ApiError> {
         let begun = self.clock.monotonic();
         match self.carry_out(request, observed, grant).await {
             Ok((lease, fresh)) => {
@@ -88,14 +95,19 @@ impl Operator {
     }
 
     async fn carry_out(&self, request: &AccessRequest, observed: &Observation, grant: &Grant) -> Result<(CredentialLease, bool), Stop> {
-        let Some(names) = &observed.names else { return Err(Stop::Fail(FailureReason::Withdrawn, "the class's names are not known".into())) };
+        let Some(names) = &observed.names else {
+            return Err(Stop::Fail(FailureReason::Withdrawn, "the class's names are not known".into()));
+        };
         let reserved = match request.delivery() {
             Delivery::CSR => None,
             Delivery::Secret => Some(self.reserve(request).await?),
         };
         let (lease, opened) = self.open(request, observed, grant, names, reserved.as_ref()).await?;
         if self.clock.read().latest() >= lease.spec.expires_at {
-            return Err(Stop::Fail(FailureReason::TimedOut, "the time of the credential was over before it could be released; make a new request".into()));
+            return Err(Stop::Fail(
+                FailureReason::TimedOut,
+                "the time of the credential was over before it could be released; make a new request".into(),
+            ));
         }
         let reserved = match reserved {
             Some(reserved) if !opened => self.unfilled(request, &lease, reserved).await?,
@@ -116,7 +128,9 @@ impl Operator {
                 Ok(reserved) => Ok(reserved),
                 Err(ApiError::Invalid(_) | ApiError::Forbidden(_)) => Err(Stop::Deny(Denial {
                     reason: DenialReason::SecretExists,
-                    message: format!("a Secret named {name} exists and is not of this request; delete it, or ask with another spec.secretName"),
+                    message: format!(
+                        "a Secret named {name} exists and is not of this request; delete it, or ask with another spec.secretName"
+                    ),
                     retry_after: None,
                     policy: None,
                 })),
@@ -161,13 +175,18 @@ impl Operator {
             Err(ApiError::AlreadyExists(_)) => {
                 let lease = self.issuing.get_lease(&name).await?;
                 if lease.state().is_some() {
-                    return Err(Stop::Fail(FailureReason::Withdrawn, "an earlier attempt to serve this request was ended; make a new request".into()));
+                    return Err(Stop::Fail(
+                        FailureReason::Withdrawn,
+                        "an earlier attempt to serve this request was ended; make a new request".into(),
+                    ));
                 }
                 // Every gate was checked again just now: carry on with what was written down, not with what would be written today.
                 Ok((lease, false))
             }
             // The API server will never take this lease: the request cannot be served.
-            Err(ApiError::Invalid(message)) => Err(Stop::Fail(FailureReason::Withdrawn, format!("the ledger refused the intent: {message}"))),
+            Err(ApiError::Invalid(message)) => {
+                Err(Stop::Fail(FailureReason::Withdrawn, format!("the ledger refused the intent: {message}")))
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -257,7 +276,13 @@ impl Operator {
         }
     }
 
-    async fn fill(&self, request: &AccessRequest, lease: &CredentialLease, reserved: Reserved, content: &SecretContent) -> Result<(), Stop> {
+    async fn fill(
+        &self,
+        request: &AccessRequest,
+        lease: &CredentialLease,
+        reserved: Reserved,
+        content: &SecretContent,
+    ) -> Result<(), Stop> {
         let lost = |why: &str| Stop::Fail(FailureReason::ReserveLost, format!("Secret {} {why}; make a new request", reserved.name));
         let Some(recorded) = &lease.spec.secret else { return Err(lost("is not in the ledger")) };
         if recorded.uid != reserved.uid || recorded.name != reserved.name {
@@ -301,7 +326,8 @@ impl Operator {
                     };
                     if current.state() != RequestState::Pending {
                         // Ours was committed and its answer lost, or an ending came first: the ledger knows what to do in both cases.
-                        let ours = current.status.as_ref().and_then(|s| s.credential.as_ref()).is_some_and(|c| c.serial == lease.spec.x509.serial);
+                        let ours =
+                            current.status.as_ref().and_then(|s| s.credential.as_ref()).is_some_and(|c| c.serial == lease.spec.x509.serial);
                         self.world.requests.own_write(prune_request(current));
                         return if ours { Ok(false) } else { Err(self.overtaken(lease)) };
                     }
@@ -331,4 +357,3 @@ fn leaf_of(lease: &CredentialLease, grant: &Grant) -> Result<Leaf, String> {
         class: spec.class_name.clone(),
     })
 }
-

@@ -4,7 +4,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -176,7 +179,11 @@ impl Operator {
         }
     }
 
-    async fn facts<'l>(&self, lease: &'l CredentialLease, request: &Presence<AccessRequest>) -> Result<(Facts<'l>, Option<Timestamp>), ApiError> {
+    async fn facts<'l>(
+        &self,
+        lease: &'l CredentialLease,
+        request: &Presence<AccessRequest>,
+    ) -> Result<(Facts<'l>, Option<Timestamp>), ApiError> {
         let spec = &lease.spec;
         let clocks = self.clock.read();
         let open = lease.state().is_none();
@@ -281,8 +288,12 @@ impl Operator {
                 if renamed || expires_at < lease.spec.expires_at {
                     let mut next = lease.clone();
                     next.spec.expires_at = expires_at.min(lease.spec.expires_at);
-                    next.spec.policy =
-                        crate::api::lease::LeasePolicy { name: policy.to_string(), uid: policy_uid, generation: policy_generation, hash: policy_hash };
+                    next.spec.policy = crate::api::lease::LeasePolicy {
+                        name: policy.to_string(),
+                        uid: policy_uid,
+                        generation: policy_generation,
+                        hash: policy_hash,
+                    };
                     self.world.leases.own_write(prune_lease(self.ending.put_lease(&next).await?));
                     self.shrink_request(&next).await?;
                 }
@@ -417,9 +428,5 @@ impl Operator {
 
 fn marked(lease: &CredentialLease) -> Option<Ending> {
     let status = lease.status.as_ref()?;
-    Some(Ending {
-        reason: status.reason?,
-        time: status.ended_time?,
-        message: status.message.clone().unwrap_or_default(),
-    })
+    Some(Ending { reason: status.reason?, time: status.ended_time?, message: status.message.clone().unwrap_or_default() })
 }

@@ -17,10 +17,7 @@ pub mod slots;
 pub mod sweep;
 pub mod watches;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -97,6 +94,9 @@ pub struct Operator {
     /// Woken when a class or an authority should be judged again.
     pub classes_changed: tokio::sync::Notify,
 }
+
+/// Which spec of which object: its UID and `metadata.generation`.
+pub type Generation = (String, i64);
 
 /// How long the watches may have been failing before nothing new is issued on what they brought.
 pub const WATCH_LIMIT: Duration = crate::core::snapshot::MAX_AGE_OF_FACTS;

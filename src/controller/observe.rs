@@ -7,7 +7,10 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, Client, ResourceExt};
 
-use super::{Operator, policies::{Compiled, Policies}};
+use super::{
+    Operator,
+    policies::{Compiled, Policies},
+};
 use crate::{
     api::{AccessRequest, AccessRequestSpec, CredentialLease, Delivery, Requester},
     cluster::{
@@ -162,13 +165,15 @@ impl Observer<'_> {
         };
         let namespace = self.world.namespaces.get(&Key::new("", &request.namespace));
         let names = match &class {
-            ClassFacts::Ready { spec, .. } => match x509::names(&spec.x509, &request.spec.class_name, &request.spec.requester, self.cluster) {
-                Ok(names) => Some(names),
-                Err(problem) => {
-                    class = ClassFacts::NotReady { reason: "NamesDoNotFit".into(), message: problem.to_string() };
-                    None
+            ClassFacts::Ready { spec, .. } => {
+                match x509::names(&spec.x509, &request.spec.class_name, &request.spec.requester, self.cluster) {
+                    Ok(names) => Some(names),
+                    Err(problem) => {
+                        class = ClassFacts::NotReady { reason: "NamesDoNotFit".into(), message: problem.to_string() };
+                        None
+                    }
                 }
-            },
+            }
             _ => None,
         };
         let (key, csr_problem) = match (&request.spec.csr, &names) {
@@ -197,7 +202,11 @@ impl Observer<'_> {
                 if inputs.is_none() {
                     let json = match &pod.json {
                         Some(json) => json.clone(),
-                        None => self.read_pod(&snapshot.request.namespace, &snapshot.request.spec.requester.pod_name).await?.json.unwrap_or_default(),
+                        None => self
+                            .read_pod(&snapshot.request.namespace, &snapshot.request.spec.requester.pod_name)
+                            .await?
+                            .json
+                            .unwrap_or_default(),
                     };
                     inputs = Some(Arc::new(self.inputs(&snapshot, json, &workload)));
                 }

@@ -10,7 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::Operator;
+use super::{Generation, Operator};
 use crate::{
     api::{
         Condition,
@@ -39,8 +39,7 @@ pub struct Compiled {
     pub when: Option<Arc<Program>>,
     /// Each `require`, in order.
     pub require: Vec<Arc<Program>>,
-    /// `resourceVersion`-independent identity: UID and generation.
-    generation: (String, i64),
+    generation: Generation,
 }
 
 impl Compiled {
@@ -103,7 +102,7 @@ impl Policies {
     }
 }
 
-async fn compile(policy: &PolicyRecord, generation: (String, i64), expressions: &Expressions) -> Compiled {
+async fn compile(policy: &PolicyRecord, generation: Generation, expressions: &Expressions) -> Compiled {
     let (mut facts, when, require) = read(policy);
     let mut compiled_when = None;
     if let Some(source) = when {
@@ -256,10 +255,16 @@ impl Operator {
         next.live = Some(live.get(&record.id.to_string()).copied().unwrap_or_default());
         next.shadowed_by = shadow::shadowed_by(facts, all);
         let (ready, reason, message) = match &facts.broken {
-            Some(problem) => (ConditionStatus::False, "Broken", format!("{problem}. It hands out nothing and ends nothing until it is corrected.")),
+            Some(problem) => {
+                (ConditionStatus::False, "Broken", format!("{problem}. It hands out nothing and ends nothing until it is corrected."))
+            }
             None if !missing.is_empty() => {
                 let names = missing.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
-                (ConditionStatus::False, "ClassMissing", format!("these classes do not exist (yet): {names}; the policy is in force for its other classes"))
+                (
+                    ConditionStatus::False,
+                    "ClassMissing",
+                    format!("these classes do not exist (yet): {names}; the policy is in force for its other classes"),
+                )
             }
             None => (ConditionStatus::True, "InForce", "the policy is in force".to_owned()),
         };

@@ -94,12 +94,11 @@ impl Operator {
             let name = policy.id.to_string();
             let own = |uid: &str| uid == snapshot.request.uid;
             let of_policy = leases.iter().filter(|lease| lease.spec.policy.name == name && !own(&lease.spec.request_uid));
-            let (mut live, mut of_pod) = of_policy.fold((0, 0), |(live, of_pod), lease| {
-                (live + 1, of_pod + u64::from(lease.spec.requester.pod_uid == requester.pod_uid))
-            });
-            let unseen = counting.of(&requester.username).filter(|(uid, slot)| {
-                slot.policy == name && !own(uid) && !leases.iter().any(|lease| lease.spec.request_uid == **uid)
-            });
+            let (mut live, mut of_pod) = of_policy
+                .fold((0, 0), |(live, of_pod), lease| (live + 1, of_pod + u64::from(lease.spec.requester.pod_uid == requester.pod_uid)));
+            let unseen = counting
+                .of(&requester.username)
+                .filter(|(uid, slot)| slot.policy == name && !own(uid) && !leases.iter().any(|lease| lease.spec.request_uid == **uid));
             for (_, slot) in unseen {
                 live += 1;
                 of_pod += u64::from(slot.pod_uid == requester.pod_uid);
@@ -109,7 +108,13 @@ impl Operator {
     }
 
     /// Says no, once and for all.
-    pub(super) async fn deny(&self, request: &AccessRequest, observed: &Observation, decision: &Decision, denial: &Denial) -> Result<(), ApiError> {
+    pub(super) async fn deny(
+        &self,
+        request: &AccessRequest,
+        observed: &Observation,
+        decision: &Decision,
+        denial: &Denial,
+    ) -> Result<(), ApiError> {
         let stamp = self.stamp();
         let next = AccessRequest { status: Some(status::denied(request, &observed.workload, denial, &stamp)), ..request.clone() };
         if self.write_terminal(request, next).await? {
@@ -145,7 +150,9 @@ impl Operator {
             Err(ApiError::Conflict(_)) => {
                 let fresh = self.ending.get_request(&request.namespace().unwrap_or_default(), &request.name_any()).await;
                 match fresh {
-                    Ok(fresh) if fresh.object_uid() == request.object_uid() && fresh.state() == RequestState::Pending => return Err(ApiError::Conflict("the request changed; looking again".into())),
+                    Ok(fresh) if fresh.object_uid() == request.object_uid() && fresh.state() == RequestState::Pending => {
+                        return Err(ApiError::Conflict("the request changed; looking again".into()));
+                    }
                     Ok(_) | Err(ApiError::NotFound(_)) => false,
                     Err(error) => return Err(error),
                 }

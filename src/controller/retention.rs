@@ -7,10 +7,7 @@ use kube::ResourceExt;
 
 use super::{Operator, queue::Next};
 use crate::{
-    api::{
-        AccessRequest, CredentialLease, EndReason, RequestState,
-        request::AccessRequestStatus,
-    },
+    api::{AccessRequest, CredentialLease, EndReason, RequestState, request::AccessRequestStatus},
     cluster::{
         ApiError,
         cache::{Cached, Presence},
@@ -41,7 +38,11 @@ impl Operator {
 
     fn removal_of(&self, request: &AccessRequest) -> Timestamp {
         let keep = self.settings.retention;
-        let clean = request.status.as_ref().and_then(|s| s.ended.as_ref()).is_some_and(|e| matches!(e.reason, EndReason::Expired | EndReason::Completed));
+        let clean = request
+            .status
+            .as_ref()
+            .and_then(|s| s.ended.as_ref())
+            .is_some_and(|e| matches!(e.reason, EndReason::Expired | EndReason::Completed));
         finished(request) + if request.state() == RequestState::Ended && clean { keep.clean } else { keep.other }
     }
 

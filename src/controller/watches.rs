@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::watcher::Config,
-};
+use kube::{Api, Client, ResourceExt, runtime::watcher::Config};
 
 use super::Operator;
 use crate::{
@@ -28,10 +25,18 @@ impl Operator {
         let home = &self.settings.namespace;
         tokio::join!(
             watch::run(Api::all(client.clone()), config(), prune_request, world.requests.clone(), clock(), |c| self.request_changed(c)),
-            watch::run(Api::namespaced(client.clone(), home), config(), prune_lease, world.leases.clone(), clock(), |c| self.lease_changed(c)),
-            watch::run(Api::<Lenient<CredentialClass>>::all(client.clone()), config(), ClassRecord::of, world.classes.clone(), clock(), |c| {
-                self.class_changed(c);
-            }),
+            watch::run(Api::namespaced(client.clone(), home), config(), prune_lease, world.leases.clone(), clock(), |c| self
+                .lease_changed(c)),
+            watch::run(
+                Api::<Lenient<CredentialClass>>::all(client.clone()),
+                config(),
+                ClassRecord::of,
+                world.classes.clone(),
+                clock(),
+                |c| {
+                    self.class_changed(c);
+                }
+            ),
             watch::run(
                 Api::<Lenient<ClusterAccessPolicy>>::all(client.clone()),
                 config(),
@@ -40,17 +45,39 @@ impl Operator {
                 clock(),
                 |c| self.policy_changed(c)
             ),
-            watch::run(Api::<Lenient<AccessPolicy>>::all(client.clone()), config(), PolicyRecord::namespaced, world.policies.clone(), clock(), |c| {
-                self.policy_changed(c);
-            }),
-            watch::run(Api::<Pod>::all(client.clone()), config(), |pod| PodRecord::of(&pod), world.pods.clone(), clock(), |c| self.pod_changed(c)),
-            watch::run(Api::<Node>::all(client.clone()), config(), ObjectRecord::node, world.nodes.clone(), clock(), |c| self.node_changed(c)),
+            watch::run(
+                Api::<Lenient<AccessPolicy>>::all(client.clone()),
+                config(),
+                PolicyRecord::namespaced,
+                world.policies.clone(),
+                clock(),
+                |c| {
+                    self.policy_changed(c);
+                }
+            ),
+            watch::run(
+                Api::<Pod>::all(client.clone()),
+                config(),
+                |pod| PodRecord::of(&pod),
+                world.pods.clone(),
+                clock(),
+                |c| self.pod_changed(c)
+            ),
+            watch::run(Api::<Node>::all(client.clone()), config(), ObjectRecord::node, world.nodes.clone(), clock(), |c| self
+                .node_changed(c)),
             watch::run(Api::<Namespace>::all(client.clone()), config(), ObjectRecord::namespace, world.namespaces.clone(), clock(), |c| {
                 self.namespace_changed(c);
             }),
-            watch::run(Api::<ServiceAccount>::all(client.clone()), config(), ObjectRecord::service_account, world.service_accounts.clone(), clock(), |c| {
-                self.account_changed(c);
-            }),
+            watch::run(
+                Api::<ServiceAccount>::all(client.clone()),
+                config(),
+                ObjectRecord::service_account,
+                world.service_accounts.clone(),
+                clock(),
+                |c| {
+                    self.account_changed(c);
+                }
+            ),
             watch::run(Api::<Secret>::namespaced(client.clone(), home), config(), SecretRecord::of, world.secrets.clone(), clock(), |_| {
                 self.classes_changed.notify_one();
             }),

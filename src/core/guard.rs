@@ -98,7 +98,8 @@ impl GuardState {
                 Err("the ValidatingAdmissionPolicy verify.daypass.dev is not the one of this version: apply the guard again".to_owned())
             }
             (_, Some(binding)) if binding.hash != self.shipped.1 => {
-                Err("the ValidatingAdmissionPolicyBinding verify.daypass.dev is not the one of this version: apply the guard again".to_owned())
+                Err("the ValidatingAdmissionPolicyBinding verify.daypass.dev is not the one of this version: apply the guard again"
+                    .to_owned())
             }
             (Some(policy), Some(binding)) => Ok(Sight { policy, binding }),
         };
@@ -162,15 +163,27 @@ impl GuardState {
             Some(Ok(_)) if !self.record_read => return unknown("the guard's record has not been read yet".into()),
             Some(Ok(_)) => {}
         }
-        let missing: Vec<&String> =
-            self.servers.iter().filter(|server| self.refusals.get(*server).is_none_or(|(_, at)| now.duration_since(*at) > CANARY_LIFE)).collect();
+        let missing: Vec<&String> = self
+            .servers
+            .iter()
+            .filter(|server| self.refusals.get(*server).is_none_or(|(_, at)| now.duration_since(*at) > CANARY_LIFE))
+            .collect();
         let problem = || {
-            let why = missing.iter().filter_map(|server| self.last_problem.get(*server).map(|p| format!("{server}: {p}"))).collect::<Vec<_>>();
-            if why.is_empty() { "the canary has not been refused yet".to_owned() } else { format!("the canary gave no clear answer: {}", why.join("; ")) }
+            let why =
+                missing.iter().filter_map(|server| self.last_problem.get(*server).map(|p| format!("{server}: {p}"))).collect::<Vec<_>>();
+            if why.is_empty() {
+                "the canary has not been refused yet".to_owned()
+            } else {
+                format!("the canary gave no clear answer: {}", why.join("; "))
+            }
         };
         match self.record.as_ref().and_then(|record| record.since) {
             Some(since) if self.continuous() => {
-                if missing.is_empty() { GuardFacts::InForce { since } } else { unknown(problem()) }
+                if missing.is_empty() {
+                    GuardFacts::InForce { since }
+                } else {
+                    unknown(problem())
+                }
             }
             _ if missing.is_empty() => unknown("the guard is proven and about to be recorded".into()),
             _ if self.last_problem.is_empty() => not("the guard is new or was changed, and is being proven".into()),
@@ -257,7 +270,9 @@ mod tests {
             guard.see(policy, binding);
             assert!(matches!(guard.facts(at(11)), GuardFacts::NotInForce { .. }));
         }
-        for (policy, binding) in [(seen("9", 1, "p"), seen("2", 1, "b")), (seen("1", 3, "p"), seen("2", 1, "b")), (seen("1", 1, "p"), seen("2", 3, "b"))] {
+        for (policy, binding) in
+            [(seen("9", 1, "p"), seen("2", 1, "b")), (seen("1", 3, "p"), seen("2", 1, "b")), (seen("1", 1, "p"), seen("2", 3, "b"))]
+        {
             let mut guard = proven();
             guard.see(policy, binding);
             assert!(matches!(guard.facts(at(11)), GuardFacts::NotInForce { .. }));

@@ -120,7 +120,9 @@ pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
         return ending(EndReason::RevokedByPerson, format!("revoked by {}: {}", revoke.by, revoke.reason));
     }
     match facts.request {
-        RequestFact::Gone if facts.namespace_terminating => return ending(EndReason::NamespaceGone, "its namespace is being deleted".into()),
+        RequestFact::Gone if facts.namespace_terminating => {
+            return ending(EndReason::NamespaceGone, "its namespace is being deleted".into());
+        }
         RequestFact::Gone => return ending(EndReason::Completed, "its AccessRequest was deleted".into()),
         RequestFact::There(RequestState::Denied | RequestState::Failed) => {
             return ending(EndReason::NotReleased, "its request was answered otherwise before the credential was released".into());
@@ -180,7 +182,8 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
     }
     let not_after = facts.spec.x509.not_after;
     let behind = facts.server.map_or(UNKNOWN_CLOCK_RETRY, |server| not_after.duration_since(server));
-    let until = if facts.own < not_after { not_after } else { facts.own + behind.clamp(SignedDuration::from_millis(20), UNKNOWN_CLOCK_RETRY) };
+    let until =
+        if facts.own < not_after { not_after } else { facts.own + behind.clamp(SignedDuration::from_millis(20), UNKNOWN_CLOCK_RETRY) };
     Step::Wait(Some(until))
 }
 
@@ -196,7 +199,11 @@ fn never_released(facts: &Facts<'_>) -> bool {
 }
 
 fn released_by_nobody(facts: &Facts<'_>) -> Ending {
-    Ending { reason: EndReason::NotReleased, time: latest(facts), message: "the attempt was closed before its credential was released".into() }
+    Ending {
+        reason: EndReason::NotReleased,
+        time: latest(facts),
+        message: "the attempt was closed before its credential was released".into(),
+    }
 }
 
 /// Ends start when either clock reaches a date.

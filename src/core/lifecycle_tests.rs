@@ -191,7 +191,12 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
         ]
         .prop_map(RequestFact::There),
     ];
-    let pod = prop_oneof![Just(PodFact::There), Just(PodFact::Unknown), Just(PodFact::Gone("is gone")), (0..200i64).prop_map(|s| PodFact::Leaving(at(s)))];
+    let pod = prop_oneof![
+        Just(PodFact::There),
+        Just(PodFact::Unknown),
+        Just(PodFact::Gone("is gone")),
+        (0..200i64).prop_map(|s| PodFact::Leaving(at(s)))
+    ];
     let state = prop_oneof![Just(None), Just(Some(LeaseState::Revoking)), Just(Some(LeaseState::Closed))];
     let times = (0..200i64, proptest::option::of(0..200i64), 1..=100i64);
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());

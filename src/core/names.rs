@@ -28,10 +28,15 @@ mod tests {
 
     #[test]
     fn lease_names_differ_whenever_anything_differs_and_fit_a_dns_label() {
-        let names: std::collections::BTreeSet<String> =
-            [("i", "u", 0), ("i", "u", 1), ("i", "u1", 0), ("iu", "", 0), ("", "iu", 0)].iter().map(|(i, u, a)| lease_name(i, u, *a)).collect();
+        let names: std::collections::BTreeSet<String> = [("i", "u", 0), ("i", "u", 1), ("i", "u1", 0), ("iu", "", 0), ("", "iu", 0)]
+            .iter()
+            .map(|(i, u, a)| lease_name(i, u, *a))
+            .collect();
         assert_eq!(names.len(), 5);
-        assert!(names.iter().all(|n| n.len() == 38 && n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')), "{names:?}");
+        assert!(
+            names.iter().all(|n| n.len() == 38 && n.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')),
+            "{names:?}"
+        );
         assert_eq!(lease_name("i", "u", 0), lease_name("i", "u", 0));
     }
 }

@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn an_unconditional_policy_of_everybody_undoes_a_careful_one() {
-        let (careful, open, other) = (policy("careful", &["orders"], true), policy("open", &["*"], false), policy("other", &["billing"], false));
+        let (careful, open, other) =
+            (policy("careful", &["orders"], true), policy("open", &["*"], false), policy("other", &["billing"], false));
         assert_eq!(shadowed_by(&careful, &[&careful, &open, &other]), ["ClusterAccessPolicy/open"]);
         assert!(shadowed_by(&open, &[&careful, &open, &other]).is_empty(), "nothing in it could be undone");
     }

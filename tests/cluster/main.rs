@@ -7,6 +7,7 @@
 mod support;
 
 mod authorities;
+mod canaries;
 mod continuity;
 mod crash;
 mod ends;

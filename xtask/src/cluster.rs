@@ -26,7 +26,8 @@ pub struct ClusterArgs {
 
 /// Runs until SIGINT or SIGTERM.
 pub async fn run(args: ClusterArgs) -> Result<(), String> {
-    let mut signals = (signal(SignalKind::interrupt()).map_err(|e| e.to_string())?, signal(SignalKind::terminate()).map_err(|e| e.to_string())?);
+    let mut signals =
+        (signal(SignalKind::interrupt()).map_err(|e| e.to_string())?, signal(SignalKind::terminate()).map_err(|e| e.to_string())?);
     let stop = async move {
         tokio::select! { _ = signals.0.recv() => {}, _ = signals.1.recv() => {} }
     };

@@ -56,7 +56,9 @@ pub async fn run(args: DemoArgs) -> Result<bool, String> {
 /// The steps; stops at the first that fails.
 async fn tell(tour: &mut Tour) -> Option<(Stage, Operator)> {
     let binary = tour.step("the operator is built", async { Ok((binary::daypass(false)?, String::new())) }).await?;
-    let stage = tour.step("a real control plane is up: etcd, kube-apiserver, kube-controller-manager; CRDs, guard and RBAC are applied", set()).await?;
+    let stage = tour
+        .step("a real control plane is up: etcd, kube-apiserver, kube-controller-manager; CRDs, guard and RBAC are applied", set())
+        .await?;
     let operator = tour.step("Daypass runs under the service account and RBAC of its chart, and issues", begin(&stage, &binary)).await?;
     tour.step("a platform team applies a class and a policy", platform(&stage)).await?;
     let asked = tour.step("a pod asks with its own token and a CSR; the API server stamps who asked", ask(&stage)).await?;
@@ -103,7 +105,10 @@ async fn platform(stage: &Stage) -> Result<((), String), String> {
     });
     stage.platform(class).await.map_err(|error| error.to_string())?;
     stage.platform(policy).await.map_err(|error| error.to_string())?;
-    let waited = stage.cluster.kubectl(["wait", "--for=condition=Ready", "--timeout=30s", "dpclass/orders-db", "dpcpol/orders-may-use-the-database"]).await;
+    let waited = stage
+        .cluster
+        .kubectl(["wait", "--for=condition=Ready", "--timeout=30s", "dpclass/orders-db", "dpcpol/orders-may-use-the-database"])
+        .await;
     let waited = waited.map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&waited.stdout).trim().to_owned();
     if !waited.status.success() {
@@ -148,7 +153,8 @@ async fn issued(stage: &Stage, asked: &Asked) -> Result<((), String), String> {
         return Err("the certificate is for another key".into());
     }
     verify::webpki(&chain, &credential.ca_bundle)?;
-    let openssl = verify::openssl(&chain, &credential.ca_bundle, stage.cluster.dir())?.unwrap_or_else(|| "openssl is not installed: not asked".into());
+    let openssl = verify::openssl(&chain, &credential.ca_bundle, stage.cluster.dir())?
+        .unwrap_or_else(|| "openssl is not installed: not asked".into());
     let names = verify::names(&chain)?;
     Ok(((), format!("rustls-webpki: OK; {openssl}\nnames: {names}\nvalid until {}", credential.expires_at)))
 }
@@ -220,7 +226,10 @@ async fn denied(stage: &Stage, binary: &std::path::Path) -> Result<((), String),
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&explained.stdout).trim_end().to_owned();
     if !explained.status.success() || !text.contains("serviceAccountNames") {
-        return Err(format!("daypass explain does not say which part did not match: {text} {}", String::from_utf8_lossy(&explained.stderr)));
+        return Err(format!(
+            "daypass explain does not say which part did not match: {text} {}",
+            String::from_utf8_lossy(&explained.stderr)
+        ));
     }
     Ok(((), format!("the pod reads: {}\n$ daypass explain {} --namespace shop\n{text}", decision.message, request.name_any())))
 }
@@ -236,23 +245,34 @@ async fn neighbour(stage: &Stage, asked: &Asked) -> Result<((), String), String>
 async fn secret(stage: &Stage, asked: &Asked) -> Result<((), String), String> {
     let request = asked.pod.ask("file", json!({"className": "orders-db", "ttl": "15s"})).await.map_err(|error| error.to_string())?;
     let answered = asked.pod.answer(&request).await.map_err(|error| error.to_string())?;
-    let credential = answered.status.as_ref().and_then(|s| s.credential.clone()).ok_or_else(|| format!("not granted: {:?}", answered.status))?;
+    let credential =
+        answered.status.as_ref().and_then(|s| s.credential.clone()).ok_or_else(|| format!("not granted: {:?}", answered.status))?;
     let name = credential.secret_name.ok_or("there is no Secret in the status")?;
     let secrets = kube::Api::<k8s_openapi::api::core::v1::Secret>::namespaced(stage.cluster.admin().map_err(|e| e.to_string())?, "shop");
     let held = secrets.get(&name).await.map_err(|error| format!("Secret {name}: {error}"))?;
-    let chain = held.data.as_ref().and_then(|data| data.get("tls.crt")).map(|b| String::from_utf8_lossy(&b.0).into_owned()).unwrap_or_default();
+    let chain =
+        held.data.as_ref().and_then(|data| data.get("tls.crt")).map(|b| String::from_utf8_lossy(&b.0).into_owned()).unwrap_or_default();
     verify::webpki(&chain, &credential.ca_bundle)?;
     let given_back = Timestamp::now();
     asked.pod.requests().delete(&request.name_any(), &Default::default()).await.map_err(|error| error.to_string())?;
-    devcluster::wait::until("the Secret to go", Duration::from_secs(15), || async { secrets.get_opt(&name).await.ok().filter(Option::is_none) })
-        .await
-        .map_err(|error| error.to_string())?;
+    devcluster::wait::until("the Secret to go", Duration::from_secs(15), || async {
+        secrets.get_opt(&name).await.ok().filter(Option::is_none)
+    })
+    .await
+    .map_err(|error| error.to_string())?;
     let lag = Timestamp::now().duration_since(given_back).as_secs_f64();
-    Ok(((), format!("Secret shop/{name} held a verified key pair; gone {lag:.1} s after the pod deleted its request\n(its certificate stays valid until {}: there is no revocation list yet, and the lease stays Revoking until then)", credential.expires_at)))
+    Ok((
+        (),
+        format!(
+            "Secret shop/{name} held a verified key pair; gone {lag:.1} s after the pod deleted its request\n(its certificate stays valid until {}: there is no revocation list yet, and the lease stays Revoking until then)",
+            credential.expires_at
+        ),
+    ))
 }
 
 async fn expiry(stage: &Stage, asked: &Asked) -> Result<((), String), String> {
-    let ended = asked.pod.until_within(&asked.request, "the end", TTL + Duration::from_secs(20), |r| r.state() == RequestState::Ended).await;
+    let ended =
+        asked.pod.until_within(&asked.request, "the end", TTL + Duration::from_secs(20), |r| r.state() == RequestState::Ended).await;
     let ended = ended.map_err(|error| error.to_string())?.status.and_then(|s| s.ended).ok_or("it ended without saying how")?;
     let closed = devcluster::wait::until("every lease to close", Duration::from_secs(30), || async {
         let leases = stage.leases().await.ok()?;

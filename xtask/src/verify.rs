@@ -15,7 +15,15 @@ pub fn webpki(chain: &str, roots: &str) -> Result<(), String> {
     let anchors = roots.iter().map(webpki::anchor_from_trusted_cert).collect::<Result<Vec<_>, _>>().map_err(|e| format!("roots: {e}"))?;
     let (leaf, intermediates) = chain.split_first().ok_or("the chain is empty")?;
     let leaf = webpki::EndEntityCert::try_from(leaf).map_err(|e| format!("leaf: {e}"))?;
-    let verified = leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, intermediates, UnixTime::now(), webpki::KeyUsage::client_auth(), None, None);
+    let verified = leaf.verify_for_usage(
+        webpki::ALL_VERIFICATION_ALGS,
+        &anchors,
+        intermediates,
+        UnixTime::now(),
+        webpki::KeyUsage::client_auth(),
+        None,
+        None,
+    );
     verified.map(drop).map_err(|e| format!("rustls-webpki refuses it: {e}"))
 }
 
@@ -34,7 +42,9 @@ pub fn openssl(chain: &str, roots: &str, directory: &Path) -> Result<Option<Stri
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("openssl: {error}")),
         Ok(output) if output.status.success() => Ok(Some("openssl verify: OK".into())),
-        Ok(output) => Err(format!("openssl refuses it: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))),
+        Ok(output) => {
+            Err(format!("openssl refuses it: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+        }
     }
 }
 

@@ -43,7 +43,8 @@ pub struct SecretContent {
 impl Writer {
     /// Creates the empty Secret with its final name, type and label. Create-only: a foreign Secret is never adopted.
     pub async fn reserve(&self, request: &AccessRequest, name: &str) -> Result<Reserved, ApiError> {
-        let secret = body(request, name, None, &SecretContent { certificate: String::new(), key: Secret::new(String::new()), ca: String::new() });
+        let secret =
+            body(request, name, None, &SecretContent { certificate: String::new(), key: Secret::new(String::new()), ca: String::new() });
         call(self.tenant_secrets(request).create(&post(), &secret)).await.map(|made| reserved(&made))
     }
 
@@ -56,7 +57,8 @@ impl Writer {
         if empty {
             tests.push(serde_json::json!({"op": "test", "path": "/data/tls.key", "value": ""}));
         }
-        let patch: json_patch::Patch = serde_json::from_value(serde_json::Value::Array(tests)).map_err(|e| ApiError::Invalid(e.to_string()))?;
+        let patch: json_patch::Patch =
+            serde_json::from_value(serde_json::Value::Array(tests)).map_err(|e| ApiError::Invalid(e.to_string()))?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
         let api = self.tenant_secrets(request);
         call(api.patch(name, &params, &Patch::Json::<()>(patch))).await.map(|secret| reserved(&secret))
@@ -103,11 +105,8 @@ impl Writer {
 }
 
 fn body(request: &AccessRequest, name: &str, version: Option<&Reserved>, content: &SecretContent) -> KubeSecret {
-    let data = [
-        ("tls.crt", content.certificate.as_bytes()),
-        ("tls.key", content.key.expose().as_bytes()),
-        ("ca.crt", content.ca.as_bytes()),
-    ];
+    let data =
+        [("tls.crt", content.certificate.as_bytes()), ("tls.key", content.key.expose().as_bytes()), ("ca.crt", content.ca.as_bytes())];
     let owner = OwnerReference {
         api_version: "daypass.dev/v1alpha1".into(),
         kind: "AccessRequest".into(),

@@ -61,8 +61,17 @@ impl Pod {
         workload::service_account(&admin, namespace, account).await?;
         let binding = RoleBinding {
             metadata: kube::core::ObjectMeta { name: Some(format!("asks-{account}")), ..Default::default() },
-            role_ref: RoleRef { api_group: "rbac.authorization.k8s.io".into(), kind: "ClusterRole".into(), name: "daypass-requester".into() },
-            subjects: Some(vec![Subject { kind: "ServiceAccount".into(), name: account.into(), namespace: Some(namespace.into()), api_group: None }]),
+            role_ref: RoleRef {
+                api_group: "rbac.authorization.k8s.io".into(),
+                kind: "ClusterRole".into(),
+                name: "daypass-requester".into(),
+            },
+            subjects: Some(vec![Subject {
+                kind: "ServiceAccount".into(),
+                name: account.into(),
+                namespace: Some(namespace.into()),
+                api_group: None,
+            }]),
         };
         let bindings = Api::<RoleBinding>::namespaced(admin.clone(), namespace);
         let params = PatchParams::apply("stage").force();
@@ -93,7 +102,13 @@ impl Pod {
             let request = http::Request::post(format!("/apis/daypass.dev/v1alpha1/namespaces/{}/accessrequests", self.namespace));
             let request = request.header("content-type", "application/json").body(body.to_string().into_bytes()).ok()?;
             match self.client.request::<AccessRequest>(request).await {
-                Err(kube::Error::Api(status)) if status.code == 503 || status.message.contains("no corresponding type") || status.message.contains("not yet ready") => None,
+                Err(kube::Error::Api(status))
+                    if status.code == 503
+                        || status.message.contains("no corresponding type")
+                        || status.message.contains("not yet ready") =>
+                {
+                    None
+                }
                 other => Some(other),
             }
         })
@@ -121,7 +136,13 @@ impl Pod {
     }
 
     /// The same with another limit.
-    pub async fn until_within(&self, request: &AccessRequest, what: &str, limit: Duration, there: impl Fn(&AccessRequest) -> bool) -> Result<Settled, Error> {
+    pub async fn until_within(
+        &self,
+        request: &AccessRequest,
+        what: &str,
+        limit: Duration,
+        there: impl Fn(&AccessRequest) -> bool,
+    ) -> Result<Settled, Error> {
         let (api, name) = (self.requests(), request.name_any());
         let what = format!("{what} of AccessRequest {}/{name}", self.namespace);
         let found = wait::until(&what, limit, || async { api.get(&name).await.ok().filter(|r| there(r)) }).await;

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use daypass::{api, install::{Values, manifests}};
+use daypass::{
+    api,
+    install::{Values, manifests},
+};
 use devcluster::{Cluster, wait};
 use kube::{
     Api, Client, ResourceExt,
@@ -53,7 +56,8 @@ pub async fn apply(client: &Client, object: &Value) -> Result<DynamicObject, Err
         (discovery::Scope::Namespaced, _) => Api::default_namespaced_with(client.clone(), &resource),
         (discovery::Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
     };
-    let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|error| Error::Api { what: what.clone(), error: kube::Error::SerdeError(error) })?;
+    let wanted: DynamicObject =
+        serde_json::from_value(object.clone()).map_err(|error| Error::Api { what: what.clone(), error: kube::Error::SerdeError(error) })?;
     let params = PatchParams::apply("installer").force();
     api.patch(&wanted.name_any(), &params, &Patch::Apply(&wanted)).await.map_err(Error::api(what))
 }

@@ -74,7 +74,11 @@ impl Operator {
             if self.process.exit().is_some() {
                 return Some(None);
             }
-            self.log_lines().iter().rev().find(|line| line["message"] == "starting").and_then(|line| line["address"].as_str().map(|a| Some(a.to_owned())))
+            self.log_lines()
+                .iter()
+                .rev()
+                .find(|line| line["message"] == "starting")
+                .and_then(|line| line["address"].as_str().map(|a| Some(a.to_owned())))
         })
         .await?;
         found.ok_or_else(|| self.ended())
