@@ -3,6 +3,7 @@
 //! Behaviour tests share one control plane and one operator and keep apart by namespace ([`support::shared`]). Tests that break things
 //! (the guard, processes, the network) take a control plane of their own ([`support::private`]), at most two at a time.
 #![allow(clippy::disallowed_methods, reason = "tests play people, pods, kubelets and thieves, and wait for things with a clock")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails by panicking")]
 
 mod support;
 

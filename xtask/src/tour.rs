@@ -21,7 +21,6 @@ pub struct Tour {
 
 impl Tour {
     /// One step: its work says what it found, or what differs from what the step promises. `None` after a failure.
-    #[allow(clippy::disallowed_methods, reason = "tells a person how long a step took")]
     pub async fn step<T>(&mut self, name: &str, work: impl Future<Output = Result<(T, String), String>>) -> Option<T> {
         let begun = Instant::now();
         let result = work.await;

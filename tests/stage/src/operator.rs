@@ -92,7 +92,7 @@ impl Operator {
             }
             let text = self.readyz().await.ok()?;
             let since: Timestamp = text.split("guard: in force since ").nth(1)?.lines().next()?.parse().ok()?;
-            let settled = since + SignedDuration::try_from(GUARD_SETTLES).ok()? + SignedDuration::from_secs(1);
+            let settled = since + GUARD_SETTLES + SignedDuration::from_secs(1);
             (Timestamp::now() >= settled && !text.contains("issuing: NO")).then_some(true)
         };
         match wait::until("the operator to issue", READY_WITHIN, look).await {
