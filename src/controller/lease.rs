@@ -193,6 +193,8 @@ impl Operator {
             Presence::Unseen | Presence::Unknown => RequestFact::Unknown,
         };
         let terminating = self.world.namespaces.get(&Key::new("", &spec.request_namespace)).is_some_and(|n| n.terminating);
+        // Only the name of a cause that holds anyhow: a cache that has not met the namespace yet ends nothing.
+        let terminating = terminating || (request == RequestFact::Gone && self.namespace_went(lease));
         let mut facts = Facts {
             own: clocks.own,
             server: clocks.server,
@@ -259,6 +261,13 @@ impl Operator {
             Presence::Gone => true,
             Presence::Unseen => self.ending.certainly_gone::<Node>(None, &requester.node_name, &requester.node_uid).await,
         }
+    }
+
+    /// The request's namespace is gone; one of that name that is younger than the lease is another.
+    fn namespace_went(&self, lease: &CredentialLease) -> bool {
+        let Some(namespace) = self.world.namespaces.get(&Key::new("", &lease.spec.request_namespace)) else { return self.world.namespaces.synced() };
+        let made = namespace.json.pointer("/metadata/creationTimestamp").and_then(|t| t.as_str()?.parse::<Timestamp>().ok());
+        made.zip(lease.creation_timestamp()).is_some_and(|(namespace, lease)| namespace > lease.0)
     }
 
     /// Judges a live grant again, if anything changed since it was judged last.
@@ -350,7 +359,12 @@ impl Operator {
 
     async fn delete_secret(&self, lease: &CredentialLease) -> Result<(), ApiError> {
         if let Some(secret) = &lease.spec.secret {
-            self.ending.delete_secret(&lease.spec.request_namespace, &secret.name, &secret.uid).await?;
+            match self.ending.delete_secret(&lease.spec.request_namespace, &secret.name, &secret.uid).await {
+                Ok(()) => {}
+                // The right to delete it stood in the namespace and went with it, like everything else that was there.
+                Err(ApiError::Forbidden(_)) if self.namespace_went(lease) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.notes.lock().secret_gone.insert(lease.name_any());
         Ok(())
