@@ -52,7 +52,8 @@ impl Operator {
         if all.len() <= self.settings.retention.per_identity {
             return false;
         }
-        let rank = |r: &AccessRequest| (finished(r), r.object_uid().to_owned());
+        // Within one second the API server's order counts: the answer that was written last is the one that nobody has read yet.
+        let rank = |r: &AccessRequest| (finished(r).as_second(), r.version(), r.object_uid().to_owned());
         let own = rank(request);
         let newer = all.iter().filter(|other| other.state().is_terminal() && rank(other) > own).count();
         newer >= self.settings.retention.per_identity
