@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Config, ResourceExt};
 use tokio::{
@@ -22,7 +23,7 @@ use crate::{
         identity::{self, IdentityError},
     },
     config::{ConfigError, ControllerArgs},
-    controller::{Operator, classes::Classes, lease::Notes, policies::Policies, queue::Queue, slots::Slots},
+    controller::{Operator, classes::Classes, notes::Notes, policies::Policies, queue::Queue, slots::Slots},
     core::snapshot::GuardFacts,
     expr::Expressions,
     install::{OperatorName, guard as shipped},
@@ -61,6 +62,13 @@ pub enum AppError {
     #[error("{0} ended; the operator cannot go on without it")]
     Ended(&'static str),
 }
+
+/// Longest pause between two tries of an answer or a judgement.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
+/// The same for ends: they must be proven within 5 s of what can be.
+const LONGEST_PAUSE_OF_ENDS: SignedDuration = SignedDuration::from_secs(3);
+/// Leases that are judged again at once.
+const JUDGES: usize = 8;
 
 const IN_CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
@@ -112,8 +120,10 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
         slots: Slots::default(),
         events: Events::new(issuing.clone(), Some(own.requester.pod_name.clone()), clock.clone()),
         metrics: Arc::new(Metrics::default()),
-        requests: Arc::new(Queue::new(clock.clone())),
-        leases: Arc::new(Queue::new(clock.clone())),
+        requests: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE)),
+        leases: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE_OF_ENDS)),
+        judging: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE)),
+        watch_again: tokio::sync::watch::channel(0).0,
         notes: Notes::new(clock.now()),
         policies_changed: tokio::sync::Notify::new(),
         classes_changed: tokio::sync::Notify::new(),
@@ -133,6 +143,9 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     let (requests, leases, workers) = (operator.requests.clone(), operator.leases.clone(), operator.settings.workers);
     let worker = operator.clone();
     tasks.spawn(named("the request loop", async move { requests.serve(workers, move |uid| worker.clone().reconcile_request(uid)).await }));
+    let (judging, worker) = (operator.judging.clone(), operator.clone());
+    tasks
+        .spawn(named("the judging loop", async move { judging.serve(JUDGES, move |name| worker.clone().reconcile_judgement(name)).await }));
     let worker = operator.clone();
     tasks.spawn(named("the lease loop", async move { leases.serve(workers, move |name| worker.clone().reconcile_lease(name)).await }));
     let served = operator.clone();
@@ -163,9 +176,11 @@ async fn wind_down(operator: &Operator, tasks: &mut JoinSet<&'static str>) {
     tracing::info!("stopping");
     operator.requests.close();
     operator.leases.close();
+    operator.judging.close();
     let _ = tokio::time::timeout(GRACE, async {
         operator.requests.idle().await;
         operator.leases.idle().await;
+        operator.judging.idle().await;
     })
     .await;
     tasks.shutdown().await;
@@ -187,7 +202,8 @@ async fn guard_changes(operator: Arc<Operator>) {
             GuardFacts::NotInForce { .. } => "NotInForce",
             GuardFacts::Unknown { .. } => "Unknown",
         };
-        operator.metrics.standing(state, operator.not_issuing().is_none(), operator.clock.server_offset());
+        let issuing = state == "InForce" && operator.not_issuing().is_none();
+        operator.metrics.standing(state, issuing, operator.clock.server_offset());
         if said.as_ref() != Some(&facts) {
             if let GuardFacts::NotInForce { reason } = &facts {
                 operator.say_guard_is_open(reason).await;

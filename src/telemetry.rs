@@ -21,9 +21,15 @@ pub enum LogFormat {
     Human,
 }
 
+/// Whatever the filter says: decisions are on record, and kube's client, which logs the whole body of an answer that it cannot read, is silent.
+const ALWAYS: [&str; 2] = ["decision=info", "kube_client::client=off"];
+
 /// Sends log lines to standard error. `filter` has the syntax of tracing's `EnvFilter`, for instance `info,daypass=debug`.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
+    let mut filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
+    for always in ALWAYS {
+        filter = filter.add_directive(always.parse().map_err(|error| format!("log filter {always:?}: {error}"))?);
+    }
     let registry = tracing_subscriber::registry().with(filter);
     let writer = std::io::stderr;
     match format {

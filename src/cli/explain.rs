@@ -80,6 +80,7 @@ async fn explain(args: &ExplainArgs) -> Result<String, String> {
         guard: GuardFacts::InForce { since: Timestamp::MIN },
         cluster: &args.cluster,
         operator_namespace: &args.operator_namespace,
+        epoch: 0,
     };
     let observed = observer.request(&request, class_facts(&world, &request.spec.class_name)).await;
     let observed = observed.map_err(|error| cannot("read", &format!("pod {namespace}/{}", request.spec.requester.pod_name), &error))?;

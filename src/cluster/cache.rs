@@ -52,7 +52,12 @@ pub enum Presence<R> {
 #[derive(Clone, Debug)]
 pub enum Change<R> {
     /// Created or updated.
-    Applied(Arc<R>),
+    Applied {
+        /// As it is now.
+        now: Arc<R>,
+        /// As it was held before, if it was.
+        before: Option<Arc<R>>,
+    },
     /// Gone.
     Deleted(Arc<R>),
     /// The first full list is in.
@@ -136,22 +141,27 @@ impl<R: Cached> Cache<R> {
                 && held.object_uid() == object.object_uid()
                 && held.version() > object.version()
             {
-                return Change::Applied(held.clone());
+                return Change::Applied { now: held.clone(), before: Some(held.clone()) };
             }
-            let replaced = inner.objects.insert(object.key(), object.clone());
-            if let Some(replaced) = replaced.filter(|old| old.object_uid() != object.object_uid()) {
-                remember(inner, replaced.object_uid());
-            }
-            Change::Applied(object.clone())
+            insert(inner, object.clone())
         })
     }
 
     /// Takes in what our own write returned, if the object is still held: the watch brings the same later.
     pub fn own_write(&self, object: R) {
-        let held = self.get(&object.key()).is_some_and(|held| held.object_uid() == object.object_uid());
-        if held {
-            self.apply(object);
-        }
+        let object = Arc::new(object);
+        self.write(|inner| {
+            let held = inner.objects.get(&object.key());
+            if held.is_some_and(|held| held.object_uid() == object.object_uid() && held.version() <= object.version()) {
+                inner.objects.insert(object.key(), object.clone());
+            }
+        });
+    }
+
+    /// Takes in what our own create returned, before the watch brings it; not if it was seen to go already.
+    pub fn own_create(&self, object: R) -> Option<Change<R>> {
+        let object = Arc::new(object);
+        self.write(|inner| (!inner.gone.contains(object.object_uid())).then(|| insert(inner, object.clone())))
     }
 
     /// Forgets an object that went.
@@ -172,14 +182,19 @@ impl<R: Cached> Cache<R> {
         let fresh: HashMap<Key, Arc<R>> = list.into_iter().map(|object| (object.key(), Arc::new(object))).collect();
         self.write(|inner| {
             let old = std::mem::replace(&mut inner.objects, fresh);
-            let mut changes = Vec::new();
+            let (mut changes, mut before) = (Vec::new(), HashMap::new());
             for (key, object) in old {
-                if inner.objects.get(&key).is_none_or(|now| now.object_uid() != object.object_uid()) {
-                    remember(inner, object.object_uid());
-                    changes.push(Change::Deleted(object));
+                match inner.objects.get(&key) {
+                    Some(now) if now.object_uid() == object.object_uid() => {
+                        before.insert(key, object);
+                    }
+                    _ => {
+                        remember(inner, object.object_uid());
+                        changes.push(Change::Deleted(object));
+                    }
                 }
             }
-            changes.extend(inner.objects.values().cloned().map(Change::Applied));
+            changes.extend(inner.objects.iter().map(|(key, now)| Change::Applied { now: now.clone(), before: before.remove(key) }));
             if !inner.synced {
                 inner.synced = true;
                 changes.push(Change::Synced);
@@ -189,12 +204,11 @@ impl<R: Cached> Cache<R> {
         })
     }
 
-    /// The watch works, or has failed at this instant.
-    pub fn mark(&self, failed: Option<Instant>) {
-        let failing = self.read(|inner| inner.failing_since.is_some());
-        if failing != failed.is_some() {
-            self.write(|inner| inner.failing_since = failed);
-        }
+    /// The watch has failed at this instant. Only the next full list says that it works again.
+    pub fn mark_failing(&self, at: Instant) {
+        self.write(|inner| {
+            inner.failing_since.get_or_insert(at);
+        });
     }
 
     fn read<T>(&self, f: impl FnOnce(&Inner<R>) -> T) -> T {
@@ -204,6 +218,18 @@ impl<R: Cached> Cache<R> {
     fn write<T>(&self, f: impl FnOnce(&mut Inner<R>) -> T) -> T {
         f(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn insert<R: Cached>(inner: &mut Inner<R>, object: Arc<R>) -> Change<R> {
+    let replaced = inner.objects.insert(object.key(), object.clone());
+    let (before, another): (Option<_>, Option<_>) = match replaced {
+        Some(old) if old.object_uid() == object.object_uid() => (Some(old), None),
+        other => (None, other),
+    };
+    if let Some(another) = another {
+        remember(inner, another.object_uid());
+    }
+    Change::Applied { now: object, before }
 }
 
 fn remember<R>(inner: &mut Inner<R>, uid: &str) {
@@ -258,9 +284,20 @@ mod tests {
         cache.replace(vec![Versioned(1, "u")]);
         cache.own_write(Versioned(3, "u"));
         let change = cache.apply(Versioned(2, "u"));
-        assert!(matches!(change, Change::Applied(held) if held.version() == 3));
+        assert!(matches!(change, Change::Applied { now, .. } if now.version() == 3));
         cache.own_write(Versioned(9, "other"));
         assert_eq!(cache.get(&key()).unwrap().version(), 3, "a write to an object that went in the meantime is not resurrected");
+    }
+
+    #[test]
+    fn our_own_create_is_seen_at_once_but_what_went_does_not_come_back() {
+        let cache = Cache::default();
+        cache.replace(vec![]);
+        assert!(cache.own_create(Thing("a", "1")).is_some());
+        assert_eq!(cache.get(&key()).unwrap().object_uid(), "1");
+        cache.delete(Thing("a", "1"));
+        assert!(cache.own_create(Thing("a", "1")).is_none());
+        assert!(cache.get(&key()).is_none());
     }
 
     #[test]

@@ -15,11 +15,20 @@ use jiff::{SignedDuration, Timestamp, fmt::rfc2822::DateTimeParser};
 const WINDOW: Duration = Duration::from_secs(120);
 
 /// Two clocks: the operator's own, and a lower bound of the API server's, learned from `Date` headers.
-#[derive(Debug, Default)]
+///
+/// What was learned is carried forward by the monotonic clock alone: a step of the operator's own clock moves nothing but that clock.
+#[derive(Debug)]
 pub struct Clock {
-    /// `(received, Date header minus own clock in milliseconds)`; a header is cut to whole seconds, so each is a lower bound of the true
-    /// difference and the largest is the best one.
-    offsets: Mutex<VecDeque<(Instant, i64)>>,
+    base: Instant,
+    /// `(received, Date header less the monotonic time since base, in milliseconds)`; a header is cut to whole seconds, so each is a lower
+    /// bound of the true value and the largest is the best one.
+    heard: Mutex<VecDeque<(Instant, i64)>>,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self { base: Instant::now(), heard: Mutex::default() }
+    }
 }
 
 impl Clock {
@@ -36,34 +45,39 @@ impl Clock {
     /// Takes note of a `Date` header that was just received.
     pub fn observe_date(&self, header: &str) {
         let Ok(date) = DateTimeParser::new().parse_timestamp(header) else { return };
-        let (received, offset) = (Instant::now(), date.as_millisecond() - Timestamp::now().as_millisecond());
-        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        while offsets.front().is_some_and(|(at, _)| received.duration_since(*at) > WINDOW) {
-            offsets.pop_front();
+        let received = Instant::now();
+        let value = date.as_millisecond() - self.since_base(received);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        while heard.front().is_some_and(|(at, _)| received.duration_since(*at) > WINDOW) {
+            heard.pop_front();
         }
         // Only the running maximum matters: what is smaller than the newcomer and older than it can never be the answer again.
-        while offsets.back().is_some_and(|(_, o)| *o <= offset) {
-            offsets.pop_back();
+        while heard.back().is_some_and(|(_, v)| *v <= value) {
+            heard.pop_back();
         }
-        offsets.push_back((received, offset));
-    }
-
-    /// How far the API server's clock is ahead of ours, as a lower bound that is at most about a second too low.
-    pub fn server_offset(&self) -> Option<SignedDuration> {
-        let now = Instant::now();
-        let offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = offsets.iter().filter(|(at, _)| now.duration_since(*at) <= WINDOW).map(|(_, o)| *o).max();
-        fresh.map(SignedDuration::from_millis)
+        heard.push_back((received, value));
     }
 
     /// The API server's time, never later than it really is. `None` when it has not been heard of for two minutes.
     pub fn server_now(&self) -> Option<Timestamp> {
-        self.server_offset().and_then(|offset| Timestamp::now().checked_add(offset).ok())
+        let now = Instant::now();
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = heard.iter().filter(|(at, _)| now.duration_since(*at) <= WINDOW).map(|(_, value)| *value).max()?;
+        Timestamp::from_millisecond(fresh + self.since_base(now)).ok()
+    }
+
+    /// How far the API server's clock is ahead of ours, as a lower bound that is at most about a second too low.
+    pub fn server_offset(&self) -> Option<SignedDuration> {
+        self.server_now().map(|server| server.duration_since(Timestamp::now()))
     }
 
     /// Both clocks at once.
     pub fn read(&self) -> Clocks {
         Clocks { own: self.now(), server: self.server_now() }
+    }
+
+    fn since_base(&self, instant: Instant) -> i64 {
+        i64::try_from(instant.duration_since(self.base).as_millis()).unwrap_or(i64::MAX)
     }
 }
 

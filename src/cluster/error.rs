@@ -47,6 +47,14 @@ impl ApiError {
         }
     }
 
+    /// How long the API server asked us to wait.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
     /// The call certainly changed nothing.
     pub fn is_definite(&self) -> bool {
         !matches!(self, Self::NoAnswer(_) | Self::Busy { .. })
@@ -72,7 +80,12 @@ impl From<kube::Error> for ApiError {
 }
 
 /// The chain of causes, without the Debug form that some of kube's errors print (it may hold a response body).
-fn describe(error: &dyn std::error::Error) -> String {
+pub(super) fn describe(error: &kube::Error) -> String {
+    // What does not parse is quoted in the error, and it may be a Secret.
+    if matches!(error, kube::Error::SerdeError(_) | kube::Error::FromUtf8(_)) {
+        return "the answer cannot be read".into();
+    }
+    let error: &dyn std::error::Error = error;
     let mut text = String::new();
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -11,10 +11,7 @@ use std::{
 
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
-use kube::{
-    Api, Client, Config, Resource, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Api, Client, Config, Resource, ResourceExt, runtime::watcher};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Notify;
 
@@ -32,6 +29,10 @@ use crate::{
 const CANARY_EVERY: Duration = Duration::from_secs(10);
 /// The same while the guard is not proven.
 const CANARY_WHILE_UNPROVEN: Duration = Duration::from_millis(500);
+/// The API server ends a watch of the guard after this many seconds, so that a dead connection is found out.
+const WATCH_SECONDS: u32 = 20;
+/// Before a watch of the guard begins again.
+const WATCH_PAUSE: Duration = Duration::from_millis(500);
 /// The ConfigMap with the record.
 const RECORD: &str = "daypass-guard";
 
@@ -77,49 +78,64 @@ impl Guard {
 
     /// Watches, asks and records until the process ends.
     pub async fn run(self: Arc<Self>, settings: Settings, client: Client, writer: Writer) {
-        let policy = Arc::new(Mutex::new(Sighting::Unknown));
-        let binding = Arc::new(Mutex::new(Sighting::Unknown));
-        let both = (policy.clone(), binding.clone());
+        let sightings = Sightings::new([(Sighting::Unknown, false), (Sighting::Unknown, false)]);
         tokio::join!(
-            self.watch::<ValidatingAdmissionPolicy>(&client, policy, &both),
-            self.watch::<ValidatingAdmissionPolicyBinding>(&client, binding, &both),
+            self.watch::<ValidatingAdmissionPolicy>(&client, 0, &sightings),
+            self.watch::<ValidatingAdmissionPolicyBinding>(&client, 1, &sightings),
             self.sing(&settings, &writer),
         );
     }
 
-    async fn watch<K>(&self, client: &Client, mine: Arc<Mutex<Sighting>>, both: &(Arc<Mutex<Sighting>>, Arc<Mutex<Sighting>>))
+    /// Watches one of the two objects. After any error the watch begins again from a list: an edit and its undoing must not slip through.
+    async fn watch<K>(&self, client: &Client, mine: usize, sightings: &Sightings)
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug + Send + 'static,
     {
-        let config = watcher::Config::default().fields(&format!("metadata.name={VERIFY}"));
-        let mut events = watcher::watcher(Api::<K>::all(client.clone()), config).default_backoff().boxed();
-        let mut listed = None;
-        while let Some(event) = events.next().await {
-            let sighting = match event {
-                Ok(watcher::Event::Init) => {
-                    listed = None;
-                    continue;
-                }
-                Ok(watcher::Event::InitApply(object)) => {
-                    listed = seen(&object);
-                    continue;
-                }
-                Ok(watcher::Event::InitDone) => listed.take().map_or(Sighting::Absent, Sighting::Present),
-                Ok(watcher::Event::Apply(object)) => seen(&object).map_or(Sighting::Absent, Sighting::Present),
-                Ok(watcher::Event::Delete(_)) => Sighting::Absent,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot watch the admission guard; trying again");
-                    continue;
-                }
-            };
-            *mine.lock().unwrap_or_else(PoisonError::into_inner) = sighting;
-            let read = |cell: &Mutex<Sighting>| cell.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            if let (Some(policy), Some(binding)) = (read(&both.0).known(), read(&both.1).known())
-                && self.state().see(policy, binding)
-            {
-                self.look.notify_one();
-                self.changed.notify_waiters();
+        let config = || watcher::Config::default().fields(&format!("metadata.name={VERIFY}")).timeout(WATCH_SECONDS);
+        loop {
+            let mut events = watcher::watcher(Api::<K>::all(client.clone()), config()).boxed();
+            let mut listed = None;
+            while let Some(event) = events.next().await {
+                let sighting = match event {
+                    Ok(watcher::Event::Init) => {
+                        listed = None;
+                        continue;
+                    }
+                    Ok(watcher::Event::InitApply(object)) => {
+                        listed = seen(&object);
+                        continue;
+                    }
+                    Ok(watcher::Event::InitDone) => listed.take().map_or(Sighting::Absent, Sighting::Present),
+                    Ok(watcher::Event::Apply(object)) => seen(&object).map_or(Sighting::Absent, Sighting::Present),
+                    Ok(watcher::Event::Delete(_)) => Sighting::Absent,
+                    Err(error) => {
+                        tracing::warn!(error = super::watch::describe(&error), "cannot watch the admission guard; trying again");
+                        self.sighted(sightings, mine, None);
+                        tokio::time::sleep(WATCH_PAUSE).await;
+                        break;
+                    }
+                };
+                self.sighted(sightings, mine, Some(sighting));
             }
+        }
+    }
+
+    /// Takes in what one of the two watches shows; `None`: it cannot see.
+    fn sighted(&self, sightings: &Sightings, mine: usize, sighting: Option<Sighting>) {
+        let now = self.clock.now();
+        let mut both = sightings.lock().unwrap_or_else(PoisonError::into_inner);
+        both[mine].1 = sighting.is_some();
+        if let Some(sighting) = sighting {
+            both[mine].0 = sighting;
+        }
+        let mut state = self.state();
+        state.blind((!both.iter().all(|(_, sees)| *sees)).then_some(now));
+        if let (Some(policy), Some(binding)) = (both[0].0.clone().known(), both[1].0.clone().known())
+            && state.see(policy, binding)
+        {
+            drop(state);
+            self.look.notify_one();
+            self.changed.notify_waiters();
         }
     }
 
@@ -132,8 +148,9 @@ impl Guard {
         loop {
             match identity::read(settings.token_file.as_ref()).await {
                 Err(problem) => {
+                    let looks = self.state().looks();
                     for server in servers(settings) {
-                        self.answer(&server.to_string(), Answer::Unclear(problem.to_string()));
+                        self.answer(&server.to_string(), Answer::Unclear(problem.to_string()), looks);
                     }
                 }
                 Ok(own) => {
@@ -141,9 +158,10 @@ impl Guard {
                         token = own.token.expose().clone();
                         clients = self.clients(settings, &token);
                     }
+                    let looks = self.state().looks();
                     let asked = clients.iter().map(|(server, client)| async {
                         let answer = canary::ask(client, &own, turn).await;
-                        self.answer(server, answer);
+                        self.answer(server, answer, looks);
                     });
                     futures::future::join_all(asked).await;
                     turn += 1;
@@ -166,12 +184,12 @@ impl Guard {
         }
     }
 
-    fn answer(&self, server: &str, answer: Answer) {
+    fn answer(&self, server: &str, answer: Answer, looks: u64) {
         if let Answer::Unclear(problem) = &answer {
             tracing::debug!(server, problem, "the canary got no clear answer");
         }
         let now = self.clock.now();
-        self.state().answered(server, answer, now);
+        self.state().answered(server, answer, looks, now);
     }
 
     fn clients(&self, settings: &Settings, token: &str) -> BTreeMap<String, Client> {
@@ -182,7 +200,8 @@ impl Guard {
             match client::build(config, &self.clock) {
                 Ok(client) => Some((server.to_string(), client)),
                 Err(error) => {
-                    self.answer(&server.to_string(), Answer::Unclear(error.to_string()));
+                    let looks = self.state().looks();
+                    self.answer(&server.to_string(), Answer::Unclear(error.to_string()), looks);
                     None
                 }
             }
@@ -230,6 +249,9 @@ impl Guard {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// What the watches of policy and binding show, and whether each can see.
+type Sightings = Mutex<[(Sighting, bool); 2]>;
 
 #[derive(Clone)]
 enum Sighting {

@@ -1,6 +1,9 @@
 //! What the caches keep of each object: enough to decide and to write back, and no more.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -61,6 +64,8 @@ pub struct PodRecord {
     pub node_name: String,
     /// Its root owner, as far as it can be read off the pod.
     pub workload: String,
+    /// Changes with its spec and its annotations.
+    pub fingerprint: u64,
 }
 
 impl Cached for PodRecord {
@@ -85,6 +90,7 @@ impl PodRecord {
             service_account: spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
             node_name: spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
             workload: workload_of(pod),
+            fingerprint: fingerprint(&(serde_json::to_string(&pod.spec).unwrap_or_default(), &pod.metadata.annotations)),
         }
     }
 
@@ -127,6 +133,12 @@ impl Cached for ObjectRecord {
 }
 
 impl ObjectRecord {
+    /// Something changed that policies are about: anything but status.
+    pub fn changed_since(&self, before: &Self) -> bool {
+        let parts = |record: &Self| (record.json.get("spec").cloned(), record.json.pointer("/metadata/annotations").cloned());
+        self.uid != before.uid || self.labels != before.labels || self.terminating != before.terminating || parts(self) != parts(before)
+    }
+
     /// What is kept of a namespace.
     pub fn namespace(object: Namespace) -> Self {
         Self::new(object)
@@ -275,7 +287,37 @@ impl SecretRecord {
     }
 }
 
-/// A request without what is only needed once: managedFields always, CSR and certificate once it is answered.
+/// What is kept of a request that a watch brought; `None`, and said aloud, if this version cannot read it.
+pub fn request(read: Lenient<AccessRequest>) -> Option<AccessRequest> {
+    match read.object {
+        Ok(request) => Some(prune_request(request)),
+        Err(problem) => {
+            let key = key_of(&read.metadata);
+            tracing::error!(
+                namespace = key.namespace,
+                request = key.name,
+                problem,
+                "this version cannot read the request: it stays unanswered"
+            );
+            None
+        }
+    }
+}
+
+/// What is kept of a lease that a watch brought; `None`, and said aloud, if this version cannot read it.
+pub fn lease(read: Lenient<CredentialLease>) -> Option<CredentialLease> {
+    match read.object {
+        Ok(lease) => Some(prune_lease(lease)),
+        Err(problem) => {
+            let lease = key_of(&read.metadata).name;
+            tracing::error!(lease, problem, "this version cannot read the lease: it stays open until a version that can takes over");
+            None
+        }
+    }
+}
+
+/// A request without what is only needed once: managedFields always, CSR and certificate once it is answered. What is written back from
+/// here, at the end of a grant, so takes an ended certificate out of the status.
 pub fn prune_request(mut request: AccessRequest) -> AccessRequest {
     request.metadata.managed_fields = None;
     if let Some(status) = &mut request.status
@@ -295,6 +337,13 @@ pub fn prune_request(mut request: AccessRequest) -> AccessRequest {
 pub fn prune_lease(mut lease: CredentialLease) -> CredentialLease {
     lease.metadata.managed_fields = None;
     lease
+}
+
+/// What CEL may look at beside labels and that is not kept here, as a number that changes with it.
+fn fingerprint(parts: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    parts.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Namespace and name.

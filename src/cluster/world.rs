@@ -60,7 +60,7 @@ impl World {
     /// Keeps the indices in step with a change of a request. Call it before anybody acts on the change.
     pub fn index_request(&self, change: &Change<AccessRequest>) {
         let (request, present) = match change {
-            Change::Applied(request) => (request, true),
+            Change::Applied { now, .. } => (now, true),
             Change::Deleted(request) => (request, false),
             Change::Synced => return,
         };
@@ -82,7 +82,7 @@ impl World {
     /// Keeps the indices in step with a change of a lease.
     pub fn index_lease(&self, change: &Change<CredentialLease>) {
         let (lease, present) = match change {
-            Change::Applied(lease) => (lease, true),
+            Change::Applied { now, .. } => (now, true),
             Change::Deleted(lease) => (lease, false),
             Change::Synced => return,
         };
@@ -107,6 +107,32 @@ impl World {
     pub fn requests_of(&self, username: &str) -> Vec<Arc<AccessRequest>> {
         let keys = self.index().requests_by_user.get(username).cloned().unwrap_or_default();
         keys.iter().filter_map(|key| self.requests.get(key)).collect()
+    }
+
+    /// A lease that was just opened: it counts from this moment, whenever the watch brings it.
+    pub fn opened(&self, lease: CredentialLease) {
+        if let Some(change) = self.leases.own_create(lease) {
+            self.index_lease(&change);
+        }
+    }
+
+    /// How many requests one identity has.
+    pub fn requests_count(&self, username: &str) -> usize {
+        self.index().requests_by_user.get(username).map(BTreeSet::len).unwrap_or_default()
+    }
+
+    /// Nothing that the caches hold is known to be current since this instant.
+    pub fn mark_all_failing(&self, since: Instant) {
+        self.requests.mark_failing(since);
+        self.leases.mark_failing(since);
+        self.classes.mark_failing(since);
+        self.cluster_policies.mark_failing(since);
+        self.policies.mark_failing(since);
+        self.pods.mark_failing(since);
+        self.nodes.mark_failing(since);
+        self.namespaces.mark_failing(since);
+        self.service_accounts.mark_failing(since);
+        self.secrets.mark_failing(since);
     }
 
     /// The lease of a request.

@@ -38,8 +38,8 @@ pub struct Unavailable {
     pub reason: &'static str,
     /// What is wrong and what to do.
     pub message: String,
-    /// Time or another object may cure it; nobody has to edit the class.
-    pub passing: bool,
+    /// It is a matter of moments: who asks waits instead of being refused.
+    pub momentary: bool,
 }
 
 /// Every authority that a class names, by its name in the ledger.
@@ -54,7 +54,7 @@ impl Authorities {
     /// The authority of this name.
     pub fn get(&self, ca: &str) -> Result<Loaded, Unavailable> {
         let missing =
-            || Unavailable { reason: "CaPending", message: format!("the certificate authority {ca} is being prepared"), passing: true };
+            || Unavailable { reason: "CaPending", message: format!("the certificate authority {ca} is being prepared"), momentary: true };
         self.known.lock().unwrap_or_else(PoisonError::into_inner).get(ca).cloned().unwrap_or_else(|| Err(missing()))
     }
 
@@ -81,7 +81,7 @@ impl Authorities {
             for (name, found) in &mut next {
                 if found.as_ref().is_ok_and(|loaded| published.get(name) != Some(&loaded.roots)) {
                     let message = format!("its roots are not published yet: {error}");
-                    *found = Err(Unavailable { reason: "RootsUnpublished", message, passing: true });
+                    *found = Err(Unavailable { reason: "RootsUnpublished", message, momentary: true });
                 }
             }
         }
@@ -121,7 +121,7 @@ fn brought(secret: &str, world: &World, namespace: &str, now: Timestamp) -> Resu
     let field = "spec.x509.ca.secretName";
     let Some(record) = world.secrets.get(&Key::new(namespace, secret)) else {
         let message = format!("{field}: there is no Secret {secret} in namespace {namespace}; create it with tls.crt and tls.key");
-        return Err(Unavailable { reason: "CaSecretMissing", message, passing: true });
+        return Err(Unavailable { reason: "CaSecretMissing", message, momentary: false });
     };
     let text = |key: &str| {
         let data = record.secret.data.as_ref().and_then(|data| data.get(key))?;
@@ -129,13 +129,13 @@ fn brought(secret: &str, world: &World, namespace: &str, now: Timestamp) -> Resu
     };
     let (Some(certificate), Some(key)) = (text("tls.crt"), text("tls.key")) else {
         let message = format!("{field}: Secret {secret} in namespace {namespace} needs the keys tls.crt and tls.key, both in PEM");
-        return Err(Unavailable { reason: "CaSecretInvalid", message, passing: true });
+        return Err(Unavailable { reason: "CaSecretInvalid", message, momentary: false });
     };
     let material = Material { certificate, key: Secret::new(key), roots: text("ca.crt") };
     load(&material, now).map_err(|problem| Unavailable {
         reason: "CaSecretInvalid",
         message: format!("{field}: Secret {secret} in namespace {namespace}: {problem}"),
-        passing: true,
+        momentary: false,
     })
 }
 
@@ -149,7 +149,8 @@ async fn managed(
     published: Option<&Arc<str>>,
 ) -> Result<Loaded, Unavailable> {
     let secret = ca_secret_name(name);
-    let failed = |message: String| Unavailable { reason: "CaFailed", message, passing: true };
+    let failed = |message: String| Unavailable { reason: "CaFailed", message, momentary: false };
+    let momentarily = |message: String| Unavailable { reason: "CaPending", message, momentary: true };
     let record = world.secrets.get(&Key::new(writer.namespace(), &secret));
     let data: BTreeMap<String, Vec<u8>> = match &record {
         None => BTreeMap::new(),
@@ -164,14 +165,20 @@ async fn managed(
     if let Some(next) = state.step(now, in_public, &Lifetimes::default()).map_err(unusable)? {
         let version = record.as_ref().and_then(|record| record.secret.resource_version());
         match writer.store_ca(name, next.to_data(), version).await {
-            Ok(()) => tracing::info!(ca = name, "certificate authority made or moved on"),
+            Ok(()) => {
+                tracing::info!(ca = name, "certificate authority made or moved on");
+                state = next;
+            }
             // The cache is behind our own write, or a replica was faster: the watch brings what is stored.
             Err(ApiError::AlreadyExists(_) | ApiError::Conflict(_)) => {
-                return present.ok_or_else(|| failed(format!("Secret {secret} was just written; it is about to be read")));
+                return present.ok_or_else(|| momentarily(format!("Secret {secret} was just written; it is about to be read")));
             }
-            Err(error) => return Err(failed(format!("cannot store Secret {secret}: {error}"))),
+            // The next look tries again. Until then the present one goes on signing, or those who ask wait.
+            Err(error) if state.signing().is_some() => {
+                tracing::warn!(ca = name, %error, "cannot store the next state of the certificate authority; the present one goes on");
+            }
+            Err(error) => return Err(momentarily(format!("cannot store Secret {secret}: {error}"))),
         }
-        state = next;
     }
     let Some(signing) = state.signing() else { return Err(failed(format!("certificate authority {name} has no key yet"))) };
     let authority = Authority::load(signing, now).map_err(unusable)?;

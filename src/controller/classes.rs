@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::{
     Generation, Operator,
-    authorities::{Authorities, Loaded, same_names},
+    authorities::{Authorities, Unavailable, same_names},
     policies::keep_transition_times,
 };
 use crate::{
@@ -50,9 +51,12 @@ impl Classes {
         }
     }
 
-    /// The authority that signs for this class.
-    pub fn authority(&self, class: &CredentialClassSpec) -> Result<Loaded, String> {
-        self.authorities.get(&class.x509.ca.name()).map_err(|unavailable| unavailable.message)
+    /// Takes in what was judged; `true` if anything is news.
+    fn replace(&self, judged: HashMap<String, (Generation, ClassFacts)>) -> bool {
+        let mut held = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = *held != judged;
+        *held = judged;
+        news
     }
 }
 
@@ -63,6 +67,8 @@ fn generation_of(record: &ClassRecord) -> Generation {
 /// What came of judging one class.
 struct Judgement {
     facts: ClassFacts,
+    /// Why it is not Ready: one word, and what to do.
+    not_ready: Option<(String, String)>,
     /// Nobody has to edit the class: time or another object may cure it.
     passing: bool,
     warnings: Vec<String>,
@@ -100,8 +106,9 @@ impl Operator {
                 verdicts.insert(name, (record.clone(), judgement));
             }
             let judged = verdicts.iter().map(|(name, (record, j))| (name.clone(), (generation_of(record), j.facts.clone()))).collect();
-            *self.classes.judged.lock().unwrap_or_else(PoisonError::into_inner) = judged;
-            self.wake_pending();
+            if self.classes.replace(judged) {
+                self.wake_pending();
+            }
             for (name, (record, judgement)) in &verdicts {
                 self.report_class(record, judgement, &guard, live.get(name).copied().unwrap_or_default()).await;
             }
@@ -128,7 +135,8 @@ impl Operator {
 
     fn judge(&self, record: &ClassRecord) -> Judgement {
         let not_ready = |reason: &str, message: String, passing| Judgement {
-            facts: ClassFacts::NotReady { reason: reason.to_owned(), message },
+            facts: ClassFacts::NotReady { reason: reason.to_owned(), message: message.clone() },
+            not_ready: Some((reason.to_owned(), message)),
             passing,
             warnings: vec![],
         };
@@ -145,9 +153,20 @@ impl Operator {
             return not_ready("InvalidNames", format!("spec.{problem}"), false);
         }
         match self.classes.authorities.get(&class.spec.x509.ca.name()) {
-            Err(unavailable) => not_ready(unavailable.reason, unavailable.message, unavailable.passing),
+            Err(Unavailable { reason, message, momentary: true }) => {
+                Judgement { facts: ClassFacts::Unjudged, not_ready: Some((reason.to_owned(), message)), passing: true, warnings: vec![] }
+            }
+            Err(Unavailable { reason, message, .. }) => not_ready(reason, message, true),
+            Ok(loaded) if loaded.authority.not_after() < self.clock.now() + longest(&class.spec) => {
+                let message = format!(
+                    "the certificate authority ends at {}, before a certificate of spec.ttl.max would: renew it, or lower spec.ttl.max",
+                    loaded.authority.not_after()
+                );
+                not_ready("CaExpiring", message, true)
+            }
             Ok(loaded) => Judgement {
                 facts: ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: loaded.authority.not_after() },
+                not_ready: None,
                 passing: false,
                 warnings: vec![],
             },
@@ -164,14 +183,12 @@ impl Operator {
         next.observed_generation = record.metadata.generation;
         next.live = Some(live);
         next.warnings = judgement.warnings.iter().take(16).map(|w| condition::truncate(w, 512)).collect();
-        let bound = class.spec.ttl.max.parse().map(|d| d.as_secs() as i64).unwrap_or(900);
-        next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: bound });
-        let (status, reason, message, passing) = match (&judgement.facts, guard) {
-            (ClassFacts::NotReady { reason, message }, _) => (ConditionStatus::False, reason.as_str(), message.clone(), judgement.passing),
-            (_, GuardFacts::NotInForce { reason }) => {
-                (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {reason}"), true)
-            }
-            _ => (ConditionStatus::True, "Issuing", "certificates of this class can be issued".to_owned(), false),
+        next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(&class.spec).as_secs() });
+        let open = guard_is_open(guard, &held.conditions);
+        let (status, reason, message, passing) = match (&judgement.not_ready, &open) {
+            (Some((reason, message)), _) => (ConditionStatus::False, reason.as_str(), message.clone(), judgement.passing),
+            (None, Some(problem)) => (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {problem}"), true),
+            (None, None) => (ConditionStatus::True, "Issuing", "certificates of this class can be issued".to_owned(), false),
         };
         next.conditions.retain(|c| !matches!(c.type_.as_str(), "Stalled" | "Reconciling"));
         let now = self.clock.now();
@@ -204,8 +221,23 @@ impl Operator {
         if let Err(error) = self.issuing.put_class_status(&updated).await
             && !matches!(error, ApiError::Conflict(_) | ApiError::NotFound(_))
         {
-            tracing::warn!(class = record.key().name, %error, "cannot write the class's status; trying again");
-            self.classes_changed.notify_one();
+            tracing::warn!(class = record.key().name, %error, "cannot write the class's status; the next look tries again");
         }
     }
+}
+
+/// What is wrong with the guard. What is not known at this moment is no news: what the class said last stays, and a restart writes nothing.
+fn guard_is_open(guard: &GuardFacts, held: &[Condition]) -> Option<String> {
+    match guard {
+        GuardFacts::InForce { .. } => None,
+        GuardFacts::NotInForce { reason } => Some(reason.clone()),
+        GuardFacts::Unknown { .. } => {
+            held.iter().find(|c| c.type_ == "GuardInForce" && c.status == ConditionStatus::False).map(|c| c.message.clone())
+        }
+    }
+}
+
+/// Longest life of a certificate of the class.
+fn longest(spec: &CredentialClassSpec) -> SignedDuration {
+    SignedDuration::from_secs(spec.ttl.max.parse().map_or(900, |max| max.as_secs() as i64))
 }

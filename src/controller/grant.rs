@@ -70,11 +70,9 @@ impl Operator {
         grant: &Grant,
     ) -> Result<Next, ApiError> {
         let begun = self.clock.monotonic();
-        match self.carry_out(request, observed, grant).await {
-            Ok((lease, fresh)) => {
+        match self.carry_out(request, observed, decision, grant).await {
+            Ok(fresh) => {
                 if fresh {
-                    let stamp = Stamp { time: self.clock.now(), id: lease.spec.decision_id.clone() };
-                    log::decision(&stamp, &observed.snapshot, decision);
                     self.metrics.decision("Allow", "Permitted");
                     self.metrics.granted(self.clock.monotonic().duration_since(begun));
                 }
@@ -94,7 +92,7 @@ impl Operator {
         }
     }
 
-    async fn carry_out(&self, request: &AccessRequest, observed: &Observation, grant: &Grant) -> Result<(CredentialLease, bool), Stop> {
+    async fn carry_out(&self, request: &AccessRequest, observed: &Observation, decision: &Decision, grant: &Grant) -> Result<bool, Stop> {
         let Some(names) = &observed.names else {
             return Err(Stop::Fail(FailureReason::Withdrawn, "the class's names are not known".into()));
         };
@@ -103,6 +101,8 @@ impl Operator {
             Delivery::Secret => Some(self.reserve(request).await?),
         };
         let (lease, opened) = self.open(request, observed, grant, names, reserved.as_ref()).await?;
+        // From here on there is a debt, and so the decision is on record.
+        log::decision(&Stamp { time: self.clock.now(), id: lease.spec.decision_id.clone() }, &observed.snapshot, decision);
         if self.clock.read().latest() >= lease.spec.expires_at {
             return Err(Stop::Fail(
                 FailureReason::TimedOut,
@@ -114,18 +114,23 @@ impl Operator {
             reserved => reserved.map(Filling::Empty),
         };
         let handed = self.mint(request, observed, grant, &lease, reserved).await?;
-        let fresh = self.release(request, grant, &lease, handed).await?;
-        Ok((lease, fresh || opened))
+        self.release(request, grant, &lease, handed).await
     }
 
     /// The empty Secret with its final name: harmless, and nobody else's.
     async fn reserve(&self, request: &AccessRequest) -> Result<Reserved, Stop> {
         let name = request.wanted_secret_name();
-        self.notes.note_reserve(request.object_uid());
-        match self.issuing.reserve(request, &name).await {
+        let tried = self.issuing.reserve(request, &name).await;
+        if tried.is_ok() || matches!(tried, Err(ApiError::NoAnswer(_) | ApiError::Busy { .. })) {
+            self.notes.note_reserve(request.object_uid());
+        }
+        match tried {
             Ok(reserved) => Ok(reserved),
             Err(ApiError::AlreadyExists(_)) => match self.issuing.test_reserve(request, &name, false).await {
-                Ok(reserved) => Ok(reserved),
+                Ok(reserved) => {
+                    self.notes.note_reserve(request.object_uid());
+                    Ok(reserved)
+                }
                 Err(ApiError::Invalid(_) | ApiError::Forbidden(_)) => Err(Stop::Deny(Denial {
                     reason: DenialReason::SecretExists,
                     message: format!(
@@ -146,6 +151,11 @@ impl Operator {
                 retry_after: None,
                 policy: None,
             })),
+            // A name that no Secret can have: the schema keeps most of these out.
+            Err(ApiError::Invalid(message)) => Err(Stop::Fail(
+                FailureReason::Withdrawn,
+                format!("no Secret can be named {name}: {message}. Ask with another spec.secretName"),
+            )),
             Err(error) => Err(error.into()),
         }
     }
@@ -166,10 +176,14 @@ impl Operator {
             spec: self.lease_spec(request, observed, grant, names, reserved, &serial),
             status: None,
         };
-        self.notes.decided(&name);
         match self.issuing.open_lease(&wanted).await {
             Ok(lease) => {
+                // It counts, and is found by whoever judges again, from this moment and not from when the watch brings it.
+                self.notes.judged(&name, observed.epoch);
+                self.world.opened(prune_lease(lease.clone()));
+                self.slots.release(request.object_uid());
                 self.leases.add_at(&lease.spec.request_namespace, &name, lease.spec.expires_at);
+                self.judging.add(&lease.spec.request_namespace, &name);
                 Ok((lease, true))
             }
             Err(ApiError::AlreadyExists(_)) => {
@@ -180,7 +194,14 @@ impl Operator {
                         "an earlier attempt to serve this request was ended; make a new request".into(),
                     ));
                 }
-                // Every gate was checked again just now: carry on with what was written down, not with what would be written today.
+                // Every gate was checked again just now: carry on with what was written down, where it stays within what would be written
+                // today. Never with more.
+                if let Some(difference) = exceeds(&lease.spec, &wanted.spec, grant) {
+                    let message =
+                        format!("what was prepared before a restart is not what would be granted now ({difference}); make a new request");
+                    return Err(Stop::Fail(FailureReason::Withdrawn, message));
+                }
+                self.notes.judged(&name, observed.epoch);
                 Ok((lease, false))
             }
             // The API server will never take this lease: the request cannot be served.
@@ -315,7 +336,6 @@ impl Operator {
             match written {
                 Ok(written) => {
                     self.world.requests.own_write(prune_request(written));
-                    self.world.leases.own_write(prune_lease(lease.clone()));
                     return Ok(true);
                 }
                 Err(ApiError::Conflict(_)) => {
@@ -343,6 +363,24 @@ impl Operator {
         self.leases.add(&lease.spec.request_namespace, &lease.name_any());
         Stop::Overtaken
     }
+}
+
+/// What of a lease that was written down earlier goes beyond what would be written now.
+fn exceeds(held: &CredentialLeaseSpec, now: &CredentialLeaseSpec, grant: &Grant) -> Option<&'static str> {
+    let names = |spec: &CredentialLeaseSpec| {
+        (spec.x509.ca.clone(), spec.x509.uri.clone(), spec.x509.common_name.clone(), spec.x509.dns_names.clone())
+    };
+    let life = held.x509.not_after.duration_since(held.not_before + BACKDATE);
+    if held.policy.name != now.policy.name || held.policy.uid != now.policy.uid {
+        return Some("another policy");
+    }
+    if names(held) != names(now) {
+        return Some("other names or another authority");
+    }
+    if life.as_secs() > grant.ttl.as_secs() as i64 || held.x509.not_after > grant.not_after {
+        return Some("a longer life");
+    }
+    None
 }
 
 fn leaf_of(lease: &CredentialLease, grant: &Grant) -> Result<Leaf, String> {

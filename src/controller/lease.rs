@@ -2,15 +2,9 @@
 //!
 //! Gated on nothing: not on the guard, not on policies, not on the clocks being right. Tried again for ever.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::ResourceExt;
 
@@ -22,116 +16,17 @@ use crate::{
     },
     cluster::{
         ApiError,
-        cache::{Cached, Key, Presence},
+        cache::{Cached, Change, Key, Presence},
         records::{prune_lease, prune_request},
     },
     core::{
-        Reconsideration,
-        decide::Gone,
-        lifecycle::{self, Ending, Facts, PodFact, RequestFact, Step},
-        reconsider, status,
+        lifecycle::{self, Ending, Facts, PodFact, RequestFact, SecretFact, Step},
+        status,
     },
 };
 
-/// What this process remembers of leases and reserves; all of it can be lost.
-pub struct Notes {
-    started: Timestamp,
-    /// Rises when something changed that may end grants.
-    epoch: AtomicU64,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    /// By lease: the epoch at which it was last judged.
-    judged: HashMap<String, u64>,
-    /// Latest generation seen of each policy and class, by UID.
-    generations: HashMap<String, i64>,
-    /// Leases whose delivered Secret is gone.
-    secret_gone: HashSet<String>,
-    /// Requests that this process has reserved a Secret for, by UID.
-    reserved: HashSet<String>,
-}
-
-impl Notes {
-    /// Nothing remembered; the process started now.
-    pub fn new(now: Timestamp) -> Self {
-        Self { started: now, epoch: AtomicU64::new(1), inner: Mutex::default() }
-    }
-
-    /// When this process started.
-    pub fn started(&self) -> Timestamp {
-        self.started
-    }
-
-    /// Something changed that may end grants: every open lease is judged again.
-    pub fn judge_all_again(&self) {
-        self.epoch.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// Something about this lease alone changed.
-    pub fn judge_again(&self, lease: &str) {
-        self.lock().judged.remove(lease);
-    }
-
-    /// Whether this generation of a policy or class is news: writing status makes none.
-    pub fn is_news(&self, uid: &str, generation: i64) -> bool {
-        self.lock().generations.insert(uid.to_owned(), generation) != Some(generation)
-    }
-
-    /// A policy or class went.
-    pub fn went(&self, uid: &str) {
-        self.lock().generations.remove(uid);
-    }
-
-    /// A decision was made for this lease on what is known now.
-    pub fn decided(&self, lease: &str) {
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        self.lock().judged.insert(lease.to_owned(), epoch);
-    }
-
-    /// This process may have reserved a Secret for the request.
-    pub fn note_reserve(&self, request_uid: &str) {
-        self.lock().reserved.insert(request_uid.to_owned());
-    }
-
-    /// It may have.
-    pub fn reserved(&self, request_uid: &str) -> bool {
-        self.lock().reserved.contains(request_uid)
-    }
-
-    fn due(&self, lease: &str) -> Option<u64> {
-        let epoch = self.epoch.load(Ordering::SeqCst);
-        (self.lock().judged.get(lease) != Some(&epoch)).then_some(epoch)
-    }
-
-    fn forget(&self, lease: &str, request_uid: &str) {
-        let mut inner = self.lock();
-        inner.judged.remove(lease);
-        inner.secret_gone.remove(lease);
-        inner.reserved.remove(request_uid);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// Steps of one look: more would be a rule that goes in circles.
 const MOST_STEPS: usize = 12;
-
-/// Before a verdict that was not definite is asked for again.
-const ASK_AGAIN: SignedDuration = SignedDuration::from_secs(5);
-
-/// What judging a live grant again came to.
-enum Verdict {
-    /// It goes on.
-    Keep,
-    /// It ends.
-    End(EndReason, String),
-    /// Not known: ask again at this time.
-    Later(Timestamp),
-}
 
 impl Operator {
     /// One look at one lease.
@@ -141,49 +36,68 @@ impl Operator {
             Err(error) => {
                 tracing::warn!(lease = name, %error, "cannot move the lease on; trying again");
                 self.metrics.api_error("lease", &error);
-                Next::Retry
+                Next::after(&error)
             }
         }
     }
 
     async fn end_what_is_due(&self, name: &str) -> Result<Next, ApiError> {
+        // A Secret that cannot be deleted keeps nobody from being told, and the certificate's end from being proven.
+        let mut stuck = None;
         for _ in 0..MOST_STEPS {
             let Some(lease) = self.world.leases.get(&Key::new(&self.settings.namespace, name)) else {
                 return Ok(Next::Done);
             };
-            let request = self.request_of(&lease).await?;
-            let (facts, later) = self.facts(&lease, &request).await?;
-            match lifecycle::step(&facts) {
-                Step::Wait(_) if lease.is_closed() => return self.retain_lease(&lease, &request).await,
-                Step::Wait(until) => {
-                    let times = [until, later].into_iter().flatten().min();
-                    return Ok(times.map_or(Next::Done, Next::At));
+            let request = self.request_of(&lease).await;
+            let facts = self.facts(&lease, &request, stuck.as_ref()).await;
+            match (lifecycle::step(&facts), stuck.take()) {
+                (Step::Wait(_), _) if lease.is_closed() => return self.retain_lease(&lease, &request).await,
+                (Step::Wait(_), Some(error)) => return Err(error),
+                (Step::Wait(until), None) => return Ok(until.map_or(Next::Done, Next::At)),
+                (step, still_stuck) => {
+                    stuck = still_stuck;
+                    self.carry_out_step(step, &lease, &request, &mut stuck).await?;
                 }
-                Step::Fence(ending) => self.fence(&lease, &request, &ending).await?,
-                Step::Mark(ending) => self.mark(&lease, &ending).await?,
-                Step::DeleteSecret => self.delete_secret(&lease).await?,
-                Step::Close(ending, proof) => self.close(&lease, &ending, proof).await?,
-                Step::Project => self.project(&lease, &request).await?,
             }
         }
         Err(ApiError::Conflict(format!("lease {name} did not settle in {MOST_STEPS} steps")))
     }
 
-    async fn request_of(&self, lease: &CredentialLease) -> Result<Presence<AccessRequest>, ApiError> {
-        let spec = &lease.spec;
-        // An ending does not wait for an answer that does not come: what is not known stays out of the causes.
-        match self.request_presence(&spec.request_namespace, &spec.request_name, &spec.request_uid).await {
-            Err(error) if error.is_definite() => Err(error),
-            Err(_) => Ok(Presence::Unknown),
-            known => known,
+    async fn carry_out_step(
+        &self,
+        step: Step,
+        lease: &CredentialLease,
+        request: &Presence<AccessRequest>,
+        stuck: &mut Option<ApiError>,
+    ) -> Result<(), ApiError> {
+        match step {
+            Step::Wait(_) => Ok(()),
+            Step::Fence(ending) => self.fence(lease, request, &ending).await,
+            Step::Mark(ending) => self.mark(lease, &ending).await,
+            Step::DeleteSecret => {
+                if let Err(error) = self.delete_secret(lease).await {
+                    *stuck = Some(error);
+                }
+                Ok(())
+            }
+            Step::Close(ending, proof) => self.close(lease, &ending, proof).await,
+            Step::Project => self.project(lease, request).await,
         }
     }
 
-    async fn facts<'l>(
-        &self,
-        lease: &'l CredentialLease,
-        request: &Presence<AccessRequest>,
-    ) -> Result<(Facts<'l>, Option<Timestamp>), ApiError> {
+    async fn request_of(&self, lease: &CredentialLease) -> Presence<AccessRequest> {
+        let spec = &lease.spec;
+        // An ending does not wait for an answer that does not come: what is not known stays out of the causes.
+        match self.request_presence(&spec.request_namespace, &spec.request_name, &spec.request_uid).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(lease = lease.name_any(), %error, "cannot read the lease's request; it ends without");
+                Presence::Unknown
+            }
+        }
+    }
+
+    async fn facts<'l>(&self, lease: &'l CredentialLease, request: &Presence<AccessRequest>, stuck: Option<&ApiError>) -> Facts<'l> {
         let spec = &lease.spec;
         let clocks = self.clock.read();
         let open = lease.state().is_none();
@@ -207,26 +121,24 @@ impl Operator {
             account_gone: false,
             node_gone: false,
             verdict: None,
-            secret_gone: self.notes.lock().secret_gone.contains(&lease.name_any()),
+            secret: match stuck {
+                _ if self.notes.secret_gone(&lease.name_any()) => SecretFact::Gone,
+                None => SecretFact::There,
+                Some(ApiError::Forbidden(_)) => SecretFact::Refused,
+                Some(_) => SecretFact::Failed,
+            },
         };
         if !open || lifecycle::cause(&facts).is_some() {
-            return Ok((facts, None));
+            return facts;
         }
         facts.pod = self.pod_fact(lease).await;
         facts.account_gone = self.account_gone(lease).await;
         facts.node_gone = self.node_gone(lease).await;
         // While the request is unanswered the request loop judges it; two judges of one moment could disagree.
-        if lifecycle::cause(&facts).is_some() || facts.request == RequestFact::There(RequestState::Pending) {
-            return Ok((facts, None));
+        if facts.request != RequestFact::There(RequestState::Pending) {
+            facts.verdict = self.notes.verdict(&lease.name_any());
         }
-        match self.judge_again(lease).await? {
-            Verdict::Keep => Ok((facts, None)),
-            Verdict::Later(at) => Ok((facts, Some(at))),
-            Verdict::End(reason, message) => {
-                facts.verdict = Some((reason, message));
-                Ok((facts, None))
-            }
-        }
+        facts
     }
 
     async fn pod_fact(&self, lease: &CredentialLease) -> PodFact {
@@ -265,65 +177,11 @@ impl Operator {
 
     /// The request's namespace is gone; one of that name that is younger than the lease is another.
     fn namespace_went(&self, lease: &CredentialLease) -> bool {
-        let Some(namespace) = self.world.namespaces.get(&Key::new("", &lease.spec.request_namespace)) else { return self.world.namespaces.synced() };
+        let Some(namespace) = self.world.namespaces.get(&Key::new("", &lease.spec.request_namespace)) else {
+            return self.world.namespaces.synced();
+        };
         let made = namespace.json.pointer("/metadata/creationTimestamp").and_then(|t| t.as_str()?.parse::<Timestamp>().ok());
         made.zip(lease.creation_timestamp()).is_some_and(|(namespace, lease)| namespace > lease.0)
-    }
-
-    /// Judges a live grant again, if anything changed since it was judged last.
-    async fn judge_again(&self, lease: &CredentialLease) -> Result<Verdict, ApiError> {
-        let name = lease.name_any();
-        let Some(epoch) = self.notes.due(&name) else { return Ok(Verdict::Keep) };
-        let now = self.clock.read().latest();
-        let Some(synced) = self.world.synced_at() else { return Ok(Verdict::Later(now + ASK_AGAIN)) };
-        let Some(observed) = self.observe_lease(lease).await? else { return Ok(Verdict::Keep) };
-        let policy_here = observed.snapshot.policies.iter().any(|policy| policy.uid == lease.spec.policy.uid);
-        let class_here = self.world.classes.get(&Key::new("", &lease.spec.class_name)).is_some();
-        let gone = Gone {
-            policy: (!policy_here).then(|| self.policies.gone_since(&lease.spec.policy.uid, synced)),
-            class: (!class_here).then(|| self.policies.gone_since(&lease.spec.class_name, synced)),
-        };
-        match reconsider(&observed.snapshot, &lease.spec, gone) {
-            Reconsideration::Undecided(why) => {
-                tracing::debug!(lease = name, why, "not judged yet");
-                Ok(Verdict::Later(now + ASK_AGAIN))
-            }
-            Reconsideration::End { reason, message, detail } => {
-                tracing::info!(lease = name, %reason, detail, "a live grant is not permitted any more");
-                Ok(Verdict::End(reason, message))
-            }
-            Reconsideration::Keep { policy, policy_uid, policy_generation, policy_hash, expires_at } => {
-                let renamed = policy.to_string() != lease.spec.policy.name || policy_uid != lease.spec.policy.uid;
-                if renamed || expires_at < lease.spec.expires_at {
-                    let mut next = lease.clone();
-                    next.spec.expires_at = expires_at.min(lease.spec.expires_at);
-                    next.spec.policy = crate::api::lease::LeasePolicy {
-                        name: policy.to_string(),
-                        uid: policy_uid,
-                        generation: policy_generation,
-                        hash: policy_hash,
-                    };
-                    self.world.leases.own_write(prune_lease(self.ending.put_lease(&next).await?));
-                    self.shrink_request(&next).await?;
-                }
-                self.notes.lock().judged.insert(name, epoch);
-                Ok(Verdict::Keep)
-            }
-        }
-    }
-
-    /// Tells the pod that its credential's grant ends earlier.
-    async fn shrink_request(&self, lease: &CredentialLease) -> Result<(), ApiError> {
-        let Ok(mut request) = self.ending.get_request(&lease.spec.request_namespace, &lease.spec.request_name).await else { return Ok(()) };
-        let ours = request.object_uid() == lease.spec.request_uid;
-        let Some(credential) = request.status.as_mut().and_then(|s| s.credential.as_mut()).filter(|_| ours) else { return Ok(()) };
-        if credential.expires_at <= lease.spec.expires_at {
-            return Ok(());
-        }
-        credential.expires_at = lease.spec.expires_at;
-        let written = self.ending.put_request_status(&request).await?;
-        self.world.requests.own_write(prune_request(written));
-        Ok(())
     }
 
     /// Makes the request terminal, so that whoever is about to release the credential meets that and stops.
@@ -366,7 +224,7 @@ impl Operator {
                 Err(error) => return Err(error),
             }
         }
-        self.notes.lock().secret_gone.insert(lease.name_any());
+        self.notes.secret_went(&lease.name_any());
         Ok(())
     }
 
@@ -396,7 +254,7 @@ impl Operator {
         match self.ending.put_lease_status(&next).await {
             Ok(written) => {
                 let written = prune_lease(written);
-                self.world.index_lease(&crate::cluster::cache::Change::Applied(Arc::new(written.clone())));
+                self.world.index_lease(&Change::Applied { now: Arc::new(written.clone()), before: None });
                 self.world.leases.own_write(written);
                 Ok(())
             }
@@ -436,7 +294,8 @@ impl Operator {
     }
 
     pub(super) fn forget(&self, lease: &CredentialLease) {
-        self.notes.forget(&lease.name_any(), &lease.spec.request_uid);
+        self.notes.forget_lease(&lease.name_any());
+        self.notes.forget_request(&lease.spec.request_uid);
     }
 }
 

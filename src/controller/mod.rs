@@ -1,13 +1,15 @@
 //! The loops: each observes, lets `core` decide, and acts. One file a loop; none of them knows another, they meet in the ledger.
 //!
-//! `request` answers new requests, `grant` carries an Allow out, `lease` ends what has to end, `classes` and `policies` judge what people
-//! wrote, `sweep` looks again at what no event may have told, `watches` feeds them all.
+//! `request` answers new requests, `grant` carries an Allow out, `judge` judges live grants again, `lease` ends what has to end, `classes`
+//! and `policies` judge what people wrote, `sweep` looks again at what no event may have told, `watches` feeds them all.
 
 pub mod authorities;
 pub mod classes;
 pub mod grant;
+mod judge;
 pub mod lease;
 mod log;
+pub mod notes;
 pub mod observe;
 pub mod policies;
 pub mod queue;
@@ -87,8 +89,12 @@ pub struct Operator {
     pub requests: Arc<queue::Queue>,
     /// Leases to look at, by name.
     pub leases: Arc<queue::Queue>,
-    /// What the lease loop remembers of each lease.
-    pub notes: lease::Notes,
+    /// Leases to judge again, by name.
+    pub judging: Arc<queue::Queue>,
+    /// What this process remembers beside the ledger.
+    pub notes: notes::Notes,
+    /// Whenever this changes, every watch begins again.
+    pub watch_again: tokio::sync::watch::Sender<u64>,
     /// Woken when a policy should be judged again.
     pub policies_changed: tokio::sync::Notify,
     /// Woken when a class or an authority should be judged again.

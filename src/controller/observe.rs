@@ -12,7 +12,7 @@ use super::{
     policies::{Compiled, Policies},
 };
 use crate::{
-    api::{AccessRequest, AccessRequestSpec, CredentialLease, Delivery, Requester},
+    api::{AccessRequest, AccessRequestSpec, CredentialLease, Requester},
     cluster::{
         ApiError, World,
         cache::{Cached, Key, Presence},
@@ -37,6 +37,8 @@ pub struct Observation {
     pub names: Option<x509::Names>,
     /// The key of a usable CSR.
     pub key: Option<x509::RequestedKey>,
+    /// The epoch in which all this was looked at: what changes later has it judged again.
+    pub epoch: u64,
 }
 
 /// The pod, as a live read or the watch found it.
@@ -64,6 +66,8 @@ pub struct Observer<'a> {
     pub cluster: &'a str,
     /// Namespace of the operator.
     pub operator_namespace: &'a str,
+    /// The present epoch of what is judged.
+    pub epoch: u64,
 }
 
 impl Operator {
@@ -77,6 +81,7 @@ impl Operator {
             guard: self.guard.facts(),
             cluster: &self.settings.cluster,
             operator_namespace: &self.settings.namespace,
+            epoch: self.notes.epoch(),
         }
     }
 
@@ -86,7 +91,8 @@ impl Operator {
         self.observer().request(request, class).await
     }
 
-    /// Everything about a live grant, as of now; `None` if its pod is not there. The pod comes from the watch: nothing is issued on this.
+    /// Everything about a live grant, as of now; `None` if its request or its pod is not there. The pod comes from the watch: nothing is
+    /// issued on this.
     pub async fn observe_lease(&self, lease: &CredentialLease) -> Result<Option<Observation>, ApiError> {
         let spec = &lease.spec;
         let pod = match self.world.pods.presence(&Key::new(&spec.request_namespace, &spec.requester.pod_name), &spec.requester.pod_uid) {
@@ -94,23 +100,9 @@ impl Operator {
             // Whether a pod is gone is judged by the lease's own triggers, which ask the API server where they must.
             Presence::Gone | Presence::Unseen | Presence::Unknown => return Ok(None),
         };
-        let facts = RequestFacts {
-            namespace: spec.request_namespace.clone(),
-            name: spec.request_name.clone(),
-            uid: spec.request_uid.clone(),
-            created: lease.creation_timestamp().map(|t| t.0).unwrap_or_default(),
-            generation: 1,
-            spec: AccessRequestSpec {
-                class_name: spec.class_name.clone(),
-                ttl: None,
-                purpose: None,
-                csr: (spec.delivery == Delivery::CSR).then(String::new),
-                secret_name: spec.secret.as_ref().map(|s| s.name.clone()),
-                requester: spec.requester.clone(),
-            },
-        };
+        let Some(request) = self.world.request(&spec.request_uid) else { return Ok(None) };
         let class = self.classes.facts(&self.world, &spec.class_name);
-        let mut observation = self.observer().observe(facts, pod, class).await?;
+        let mut observation = self.observer().observe(&request, pod, class).await?;
         observation.snapshot.csr_problem = None;
         Ok(Some(observation))
     }
@@ -145,20 +137,12 @@ impl Operator {
 impl Observer<'_> {
     /// Everything about a new request: reads its pod live.
     pub async fn request(&self, request: &AccessRequest, class: ClassFacts) -> Result<Observation, ApiError> {
-        let namespace = request.namespace().unwrap_or_default();
-        let pod = self.read_pod(&namespace, &request.spec.requester.pod_name).await?;
-        let facts = RequestFacts {
-            namespace,
-            name: request.name_any(),
-            uid: request.object_uid().to_owned(),
-            created: request.creation_timestamp().map(|t| t.0).unwrap_or_default(),
-            generation: request.metadata.generation.unwrap_or_default(),
-            spec: request.spec.clone(),
-        };
-        self.observe(facts, pod, class).await
+        let pod = self.read_pod(&request.namespace().unwrap_or_default(), &request.spec.requester.pod_name).await?;
+        self.observe(request, pod, class).await
     }
 
-    async fn observe(&self, request: RequestFacts, pod: FoundPod, mut class: ClassFacts) -> Result<Observation, ApiError> {
+    async fn observe(&self, object: &AccessRequest, pod: FoundPod, mut class: ClassFacts) -> Result<Observation, ApiError> {
+        let request = facts_of(object);
         let workload = match &pod.facts {
             PodFacts::Present(pod) => pod.workload.clone(),
             PodFacts::Absent => String::new(),
@@ -190,6 +174,7 @@ impl Observer<'_> {
             class,
             namespace: namespace.as_ref().map(|n| NamespaceFacts { labels: n.labels.clone(), terminating: n.terminating }),
             pod: pod.facts,
+            requester_gone: self.requester_gone(&request.spec.requester),
             csr_problem,
             policies: vec![],
             request,
@@ -208,7 +193,7 @@ impl Observer<'_> {
                             .json
                             .unwrap_or_default(),
                     };
-                    inputs = Some(Arc::new(self.inputs(&snapshot, json, &workload)));
+                    inputs = Some(Arc::new(self.inputs(object, &snapshot, json, &workload)));
                 }
                 if let Some(inputs) = &inputs {
                     self.evaluate(&compiled, &mut facts, inputs).await;
@@ -216,7 +201,7 @@ impl Observer<'_> {
             }
             snapshot.policies.push(facts);
         }
-        Ok(Observation { snapshot, workload, names, key })
+        Ok(Observation { snapshot, workload, names, key, epoch: self.epoch })
     }
 
     async fn evaluate(&self, compiled: &Compiled, facts: &mut PolicyFacts, inputs: &Arc<Inputs>) {
@@ -228,7 +213,18 @@ impl Observer<'_> {
         }
     }
 
-    fn inputs(&self, snapshot: &Snapshot, pod: serde_json::Value, workload: &str) -> Inputs {
+    /// What of the requester is certainly gone beside its pod.
+    fn requester_gone(&self, requester: &Requester) -> Option<String> {
+        let (namespace, account) = requester.service_account()?;
+        if self.world.service_accounts.presence(&Key::new(namespace, account), &requester.uid) == Presence::Gone {
+            return Some(format!("service account {account}"));
+        }
+        let node = Key::new("", &requester.node_name);
+        let node_gone = !requester.node_uid.is_empty() && self.world.nodes.presence(&node, &requester.node_uid) == Presence::Gone;
+        node_gone.then(|| format!("node {}", requester.node_name))
+    }
+
+    fn inputs(&self, object: &AccessRequest, snapshot: &Snapshot, pod: serde_json::Value, workload: &str) -> Inputs {
         let json = |record: Option<Arc<ObjectRecord>>| record.map(|r| r.json.clone()).unwrap_or_default();
         let request = &snapshot.request;
         let account = request.spec.requester.service_account().map(|(_, name)| name).unwrap_or_default();
@@ -236,7 +232,7 @@ impl Observer<'_> {
         Inputs::new(
             serde_json::json!({
                 "apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest",
-                "metadata": {"namespace": request.namespace, "name": request.name, "uid": request.uid, "creationTimestamp": request.created.to_string()},
+                "metadata": object.metadata,
                 "spec": without_csr(&request.spec),
             }),
             pod,
@@ -267,4 +263,15 @@ fn without_csr(spec: &AccessRequestSpec) -> serde_json::Value {
         map.insert("delivery".into(), if spec.csr.is_some() { "CSR" } else { "Secret" }.into());
     }
     value
+}
+
+fn facts_of(request: &AccessRequest) -> RequestFacts {
+    RequestFacts {
+        namespace: request.namespace().unwrap_or_default(),
+        name: request.name_any(),
+        uid: request.object_uid().to_owned(),
+        created: request.creation_timestamp().map(|t| t.0).unwrap_or_default(),
+        generation: request.metadata.generation.unwrap_or_default(),
+        spec: request.spec.clone(),
+    }
 }

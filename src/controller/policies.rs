@@ -58,7 +58,8 @@ impl Compiled {
 #[derive(Default)]
 pub struct Policies {
     compiled: Mutex<HashMap<PolicyId, Arc<Compiled>>>,
-    gone: Mutex<HashMap<String, Timestamp>>,
+    /// When policies (by UID) and classes (by name) were seen to go.
+    gone: Mutex<HashMap<Thing, Timestamp>>,
 }
 
 impl Policies {
@@ -74,9 +75,10 @@ impl Policies {
         compiled
     }
 
-    /// Some policy's verdict may change with nothing but the time.
-    pub fn any_depends_on_time(&self) -> bool {
-        self.lock().values().any(|compiled| compiled.depends_on_time())
+    /// The verdict of some policy that may concern this namespace may change with nothing but the time.
+    pub fn any_depends_on_time(&self, namespace: &str) -> bool {
+        let here = |id: &PolicyId| id.namespace.as_deref().is_none_or(|of| of == namespace);
+        self.lock().iter().any(|(id, compiled)| here(id) && compiled.depends_on_time())
     }
 
     /// A policy went.
@@ -84,22 +86,38 @@ impl Policies {
         self.lock().remove(&policy.id);
         let mut gone = self.gone.lock().unwrap_or_else(PoisonError::into_inner);
         gone.retain(|_, at| now.duration_since(*at).as_secs() < 3600);
-        gone.insert(policy.object_uid().to_owned(), now);
+        gone.insert(Thing::Policy(policy.object_uid().to_owned()), now);
     }
 
     /// A class went.
     pub fn class_went(&self, name: &str, now: Timestamp) {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), now);
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(Thing::Class(name.to_owned()), now);
     }
 
-    /// Since when the policy with this UID (or the class with this name) is known to be gone: since it was seen to go, or, where it was never seen, since `synced`.
+    /// Since when the policy with this UID is known to be gone: since it was seen to go, or, where it was never seen, since `synced`.
     pub fn gone_since(&self, uid: &str, synced: Timestamp) -> Timestamp {
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner).get(uid).copied().unwrap_or(synced)
+        self.since(&Thing::Policy(uid.to_owned()), synced)
+    }
+
+    /// The same for the class of this name.
+    pub fn class_gone_since(&self, name: &str, synced: Timestamp) -> Timestamp {
+        self.since(&Thing::Class(name.to_owned()), synced)
+    }
+
+    fn since(&self, thing: &Thing, synced: Timestamp) -> Timestamp {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner).get(thing).copied().unwrap_or(synced)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PolicyId, Arc<Compiled>>> {
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What can go.
+#[derive(PartialEq, Eq, Hash)]
+enum Thing {
+    Policy(String),
+    Class(String),
 }
 
 async fn compile(policy: &PolicyRecord, generation: Generation, expressions: &Expressions) -> Compiled {
@@ -243,7 +261,7 @@ impl Operator {
             PolicyObject::Namespaced(policy) => policy.status.clone(),
             // It cannot be written back without losing what we cannot read.
             PolicyObject::Unreadable { problem, .. } => {
-                tracing::warn!(policy = %record.id, problem, "this version cannot read the policy: it hands out nothing");
+                tracing::warn!(policy = %record.id, problem, "this version cannot read the policy");
                 return;
             }
         }
@@ -256,7 +274,11 @@ impl Operator {
         next.shadowed_by = shadow::shadowed_by(facts, all);
         let (ready, reason, message) = match &facts.broken {
             Some(problem) => {
-                (ConditionStatus::False, "Broken", format!("{problem}. It hands out nothing and ends nothing until it is corrected."))
+                let meanwhile = match facts.effect {
+                    Effect::Permit => "hands out nothing new",
+                    Effect::Forbid => "refuses everything new that it may concern",
+                };
+                (ConditionStatus::False, "Broken", format!("{problem}. Until it is corrected it {meanwhile}, and it ends nothing."))
             }
             None if !missing.is_empty() => {
                 let names = missing.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
@@ -294,8 +316,7 @@ impl Operator {
         if let Err(error) = self.put_policy(record, next).await
             && !matches!(error, ApiError::Conflict(_) | ApiError::NotFound(_))
         {
-            tracing::warn!(policy = %record.id, %error, "cannot write the policy's status; trying again");
-            self.policies_changed.notify_one();
+            tracing::warn!(policy = %record.id, %error, "cannot write the policy's status; the next look tries again");
         }
     }
 

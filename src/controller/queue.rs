@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore};
 
-use crate::cluster::Clock;
+use crate::cluster::{ApiError, Clock};
 
 /// What follows a run of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,20 +20,28 @@ pub enum Next {
     Done,
     /// Run again at this time, or earlier if something changes.
     At(Timestamp),
-    /// It failed: run again after a growing pause.
-    Retry,
+    /// It failed: run again after a growing pause, and not before this long if the API server asked for that.
+    Retry(Option<Duration>),
+}
+
+impl Next {
+    /// Try again after this failure.
+    pub fn after(error: &ApiError) -> Self {
+        Self::Retry(error.retry_after())
+    }
 }
 
 /// Longest sleep: a clock that was stepped is noticed within this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
-/// First and longest pause after failures.
-const BACKOFF: (SignedDuration, SignedDuration) = (SignedDuration::from_millis(100), SignedDuration::from_secs(20));
+/// First pause after a failure.
+const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
 /// The queue; lanes are namespaces.
 pub struct Queue {
     state: Mutex<State>,
     wake: Notify,
     clock: Arc<Clock>,
+    longest_pause: SignedDuration,
 }
 
 #[derive(Default)]
@@ -51,9 +59,9 @@ struct State {
 }
 
 impl Queue {
-    /// An empty queue.
-    pub fn new(clock: Arc<Clock>) -> Self {
-        Self { state: Mutex::default(), wake: Notify::new(), clock }
+    /// An empty queue; failing keys are tried again after this long at the latest (and a third of it).
+    pub fn new(clock: Arc<Clock>, longest_pause: SignedDuration) -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), clock, longest_pause }
     }
 
     /// Run this key soon.
@@ -109,7 +117,7 @@ impl Queue {
             let (queue, work) = (self.clone(), work.clone());
             tokio::spawn(async move {
                 // Whatever happens to the task (a panic included), the key is given back.
-                let mut turn = Turn { queue: &queue, lane, key: key.clone(), next: Next::Retry };
+                let mut turn = Turn { queue: &queue, lane, key: key.clone(), next: Next::Retry(None) };
                 turn.next = work(key).await;
                 drop(turn);
                 drop(permit);
@@ -137,7 +145,7 @@ impl Queue {
         let mut state = self.state();
         let again = state.running.remove(key).unwrap_or(false);
         let failures = match next {
-            Next::Retry => {
+            Next::Retry(_) => {
                 let count = state.failures.entry(key.to_owned()).or_default();
                 *count = count.saturating_add(1);
                 *count
@@ -155,7 +163,11 @@ impl Queue {
             Next::Done => {}
             Next::At(at) => self.add_at(lane, key, *at),
             // Even when something changed meanwhile: a failing key must not spin.
-            Next::Retry => self.add_at(lane, key, self.clock.read().latest() + backoff(key, failures)),
+            Next::Retry(asked) => {
+                let pause = backoff(key, failures, self.longest_pause);
+                let asked = asked.and_then(|asked| SignedDuration::try_from(asked).ok()).unwrap_or_default();
+                self.add_at(lane, key, self.clock.read().latest() + pause.max(asked.min(self.longest_pause * 2)));
+            }
         }
         self.wake.notify_one();
     }
@@ -224,9 +236,9 @@ impl State {
 }
 
 /// Doubling from the first pause to the longest, spread by up to a third so that keys that failed together do not return together.
-fn backoff(key: &str, failures: u32) -> SignedDuration {
-    let exponential = BACKOFF.0 * 2i32.saturating_pow(failures.saturating_sub(1).min(12));
-    let pause = exponential.min(BACKOFF.1);
+fn backoff(key: &str, failures: u32, longest: SignedDuration) -> SignedDuration {
+    let exponential = FIRST_PAUSE * 2i32.saturating_pow(failures.saturating_sub(1).min(12));
+    let pause = exponential.min(longest);
     let spread = key.bytes().fold(u64::from(failures), |h, b| h.wrapping_mul(0x0100_0000_01b3) ^ u64::from(b)) % 1000;
     pause + SignedDuration::from_micros(pause.as_micros() as i64 / 3 * spread as i64 / 1000)
 }
@@ -235,8 +247,10 @@ fn backoff(key: &str, failures: u32) -> SignedDuration {
 mod tests {
     use super::*;
 
+    const LONGEST: SignedDuration = SignedDuration::from_secs(20);
+
     fn queue() -> Queue {
-        Queue::new(Arc::new(Clock::default()))
+        Queue::new(Arc::new(Clock::default()), LONGEST)
     }
 
     #[tokio::test]
@@ -274,8 +288,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
-        let pauses: Vec<_> = (1..40).map(|n| backoff("k", n)).collect();
-        assert!(pauses[0] >= BACKOFF.0 && pauses[5] > pauses[0]);
-        assert!(pauses.iter().all(|p| *p <= BACKOFF.1 + BACKOFF.1 / 3), "{pauses:?}");
+        let pauses: Vec<_> = (1..40).map(|n| backoff("k", n, LONGEST)).collect();
+        assert!(pauses[0] >= FIRST_PAUSE && pauses[5] > pauses[0]);
+        assert!(pauses.iter().all(|p| *p <= LONGEST + LONGEST / 3), "{pauses:?}");
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     cluster::{ApiError, cache::Cached, events},
     core::{
         Decision, Denial, Verdict, decide,
-        snapshot::Snapshot,
+        snapshot::{ClassFacts, GuardFacts, Snapshot},
         status::{self, Stamp},
     },
 };
@@ -25,11 +25,10 @@ impl Operator {
     /// One look at one request.
     pub async fn reconcile_request(self: Arc<Self>, uid: String) -> Next {
         let Some(request) = self.world.request(&uid) else {
-            self.slots.release(&uid);
             return Next::Done;
         };
         if request.state() != RequestState::Pending {
-            self.slots.release(&uid);
+            self.notes.forget_request(&uid);
             return self.retain_request(&request).await;
         }
         match self.answer(&request).await {
@@ -37,7 +36,8 @@ impl Operator {
             Err(error) => {
                 tracing::warn!(namespace = request.namespace(), request = request.name_any(), %error, "cannot answer yet; trying again");
                 self.metrics.api_error("request", &error);
-                Next::Retry
+                self.notes.trouble(&uid, error.to_string());
+                Next::after(&error)
             }
         }
     }
@@ -46,7 +46,9 @@ impl Operator {
         let now = self.clock.read().latest();
         let deadline = request.creation_timestamp().map(|t| t.0 + self.settings.answer_within);
         if deadline.is_some_and(|deadline| now >= deadline) {
-            let why = self.not_issuing().unwrap_or_else(|| "what it needs could not be made ready".into());
+            let trouble =
+                || self.notes.last_trouble(request.object_uid()).unwrap_or_else(|| "what it needs could not be made ready".into());
+            let why = self.not_issuing().unwrap_or_else(trouble);
             let message = format!("not answered within {} s: {why}. Make a new request", self.settings.answer_within.as_secs());
             self.fail(request, FailureReason::TimedOut, &message).await?;
             return Ok(Next::Done);
@@ -55,8 +57,10 @@ impl Operator {
             return Ok(Next::Done);
         }
         let again = |seconds: i64| Next::At(deadline.unwrap_or(now).min(now + jiff::SignedDuration::from_secs(seconds)));
-        if let Some(why) = self.not_issuing() {
+        // Everything that would only be waited for is asked of the caches, before the API server is asked for the pod.
+        if let Some(why) = self.not_issuing().or_else(|| self.not_yet(request)) {
             tracing::debug!(request = request.name_any(), why, "waiting");
+            self.notes.trouble(request.object_uid(), why);
             return Ok(again(1));
         }
         let mut observed = self.observe_request(request).await?;
@@ -64,6 +68,7 @@ impl Operator {
         match &decision.verdict {
             Verdict::Wait(why) => {
                 tracing::debug!(request = request.name_any(), why, "waiting");
+                self.notes.trouble(request.object_uid(), why.clone());
                 Ok(again(1))
             }
             Verdict::Deny(denial) => {
@@ -74,14 +79,30 @@ impl Operator {
         }
     }
 
+    /// What is certain to make the decision wait.
+    fn not_yet(&self, request: &AccessRequest) -> Option<String> {
+        if let GuardFacts::Unknown { reason } = self.guard.facts() {
+            return Some(reason);
+        }
+        let class = &request.spec.class_name;
+        let unjudged = matches!(self.classes.facts(&self.world, class), ClassFacts::Unjudged);
+        unjudged.then(|| format!("CredentialClass {class} has not been judged yet"))
+    }
+
     /// Counts, decides and takes the place under one lock: two decisions at once cannot both pass a limit.
     fn decide_and_take(&self, request: &AccessRequest, snapshot: &mut Snapshot) -> Decision {
-        let mut counting = self.slots.count();
+        let now = self.clock.monotonic();
+        let mut counting = self.slots.count(now);
         self.count(&counting, snapshot);
         let decision = decide(snapshot);
         if let Verdict::Allow(grant) = &decision.verdict {
             let requester = &request.spec.requester;
-            let slot = Slot { policy: grant.policy.to_string(), username: requester.username.clone(), pod_uid: requester.pod_uid.clone() };
+            let slot = Slot {
+                policy: grant.policy.to_string(),
+                username: requester.username.clone(),
+                pod_uid: requester.pod_uid.clone(),
+                taken: now,
+            };
             counting.take(request.object_uid(), slot);
         }
         decision
@@ -117,8 +138,9 @@ impl Operator {
     ) -> Result<(), ApiError> {
         let stamp = self.stamp();
         let next = AccessRequest { status: Some(status::denied(request, &observed.workload, denial, &stamp)), ..request.clone() };
+        // Before the write: an answer that is lost must not lose its reasons.
+        log::decision(&stamp, &observed.snapshot, decision);
         if self.write_terminal(request, next).await? {
-            log::decision(&stamp, &observed.snapshot, decision);
             self.metrics.decision("Deny", denial.reason.as_str());
             let regarding = events::regarding(request);
             self.events.warn(&regarding, &request.spec.requester.username, denial.reason.as_str(), &denial.message).await;
@@ -163,7 +185,12 @@ impl Operator {
         let reserve = request.delivery() == Delivery::Secret && self.may_have_reserved(request);
         match self.world.lease_of(request.object_uid()) {
             Some(lease) => self.leases.add(&lease.spec.request_namespace, &lease.name_any()),
-            None if reserve => self.ending.drop_reserve(request, &request.wanted_secret_name()).await?,
+            // Where this fails the Secret is empty, and goes with its request.
+            None if reserve => {
+                if let Err(error) = self.ending.drop_reserve(request, &request.wanted_secret_name()).await {
+                    tracing::warn!(request = request.name_any(), %error, "cannot remove the reserve of an answered request; it is empty and goes with it");
+                }
+            }
             None => {}
         }
         Ok(written)

@@ -20,18 +20,18 @@ const SKEW: SignedDuration = SignedDuration::from_secs(60);
 impl Operator {
     /// A request that has been answered: nothing until it is finished and its time is over.
     pub(super) async fn retain_request(&self, request: &Arc<AccessRequest>) -> Next {
-        if !request.state().is_terminal() || request.metadata.deletion_timestamp.is_some() {
+        if !request.state().is_terminal() {
             return Next::Done;
         }
         let due = self.removal_of(request);
-        if self.clock.now() < due && !self.is_crowded_out(request) {
+        if self.clock.read().latest() < due && !self.crowds_out(request) {
             return Next::At(due);
         }
         match self.issuing.delete_request(request).await {
             Ok(()) => Next::Done,
             Err(error) => {
                 tracing::warn!(request = request.name_any(), %error, "cannot remove a finished request; trying again");
-                Next::Retry
+                Next::after(&error)
             }
         }
     }
@@ -43,20 +43,23 @@ impl Operator {
             .as_ref()
             .and_then(|s| s.ended.as_ref())
             .is_some_and(|e| matches!(e.reason, EndReason::Expired | EndReason::Completed));
-        finished(request) + if request.state() == RequestState::Ended && clean { keep.clean } else { keep.other }
+        finished_at(request) + if request.state() == RequestState::Ended && clean { keep.clean } else { keep.other }
     }
 
-    /// Enough newer finished requests of the same identity are there.
-    fn is_crowded_out(&self, request: &AccessRequest) -> bool {
-        let all = self.world.requests_of(&request.spec.requester.username);
-        if all.len() <= self.settings.retention.per_identity {
+    /// Has the oldest finished requests of the identity removed, if there are too many; `true`: this is one of them.
+    fn crowds_out(&self, request: &AccessRequest) -> bool {
+        let (user, most) = (&request.spec.requester.username, self.settings.retention.per_identity);
+        if self.world.requests_count(user) <= most {
             return false;
         }
+        let mut finished: Vec<_> = self.world.requests_of(user).into_iter().filter(|r| r.state().is_terminal()).collect();
         // Within one second the API server's order counts: the answer that was written last is the one that nobody has read yet.
-        let rank = |r: &AccessRequest| (finished(r).as_second(), r.version(), r.object_uid().to_owned());
-        let own = rank(request);
-        let newer = all.iter().filter(|other| other.state().is_terminal() && rank(other) > own).count();
-        newer >= self.settings.retention.per_identity
+        finished.sort_by_cached_key(|r| (finished_at(r).as_second(), r.version(), r.object_uid().to_owned()));
+        let over = finished.len().saturating_sub(most);
+        for old in finished.iter().take(over).filter(|old| old.object_uid() != request.object_uid()) {
+            self.requests.add(&old.namespace().unwrap_or_default(), old.object_uid());
+        }
+        finished.iter().take(over).any(|old| old.object_uid() == request.object_uid())
     }
 
     /// A closed lease: removed once its request is gone, and long enough after both its closing and the certificate's end.
@@ -66,7 +69,7 @@ impl Operator {
         let clean = matches!(status.reason, Some(EndReason::Expired | EndReason::Completed));
         let closed = status.closed_time.unwrap_or(lease.spec.expires_at);
         let due = (closed + if clean { keep.clean } else { keep.other }).max(lease.spec.x509.not_after + SKEW);
-        let now = self.clock.now();
+        let now = self.clock.read().latest();
         match request {
             // The request first: a late replica that still sees it must meet the tombstone.
             Presence::Present(_) | Presence::Unknown | Presence::Unseen => Ok(Next::At(due.max(now + SignedDuration::from_secs(30)))),
@@ -81,7 +84,7 @@ impl Operator {
 }
 
 /// When a request was finished, as its status says.
-fn finished(request: &AccessRequest) -> Timestamp {
+fn finished_at(request: &AccessRequest) -> Timestamp {
     let of = |status: &AccessRequestStatus| {
         let ended = status.ended.as_ref().map(|e| e.verified_time.unwrap_or(e.time));
         let decided = status.conditions.iter().find(|c| c.type_ == "Decided").map(|c| c.last_transition_time);

@@ -1,9 +1,10 @@
-//! Places under a policy's limits that were given to requests whose leases the watch has not returned yet. Counting and deciding for an
-//! identity happens under one lock, so that two decisions at once cannot both pass a limit.
+//! Places under a policy's limits that were given to requests whose leases are not visible yet. Counting and deciding for an identity
+//! happens under one lock, so that two decisions at once cannot both pass a limit.
 
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 /// A place that was taken.
@@ -15,7 +16,12 @@ pub struct Slot {
     pub username: String,
     /// The pod that asked.
     pub pod_uid: String,
+    /// When it was taken.
+    pub taken: Instant,
 }
+
+/// Longer than any request may go unanswered: a place that nobody gave back until then belongs to nobody.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(180);
 
 /// Every place that is taken and not yet visible as a lease, by request UID.
 #[derive(Default)]
@@ -26,13 +32,29 @@ pub struct Counting<'a>(MutexGuard<'a, HashMap<String, Slot>>);
 
 impl Slots {
     /// Begins to count.
-    pub fn count(&self) -> Counting<'_> {
-        Counting(self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn count(&self, now: Instant) -> Counting<'_> {
+        let mut slots = self.lock();
+        slots.retain(|_, slot| now.duration_since(slot.taken) < FORGOTTEN_AFTER);
+        Counting(slots)
     }
 
     /// Gives a place back: the grant failed, or its lease is visible now.
     pub fn release(&self, request_uid: &str) {
-        self.count().0.remove(request_uid);
+        self.lock().remove(request_uid);
+    }
+
+    /// Some grant for this pod is under way.
+    pub fn any_of_pod(&self, pod_uid: &str) -> bool {
+        self.lock().values().any(|slot| slot.pod_uid == pod_uid)
+    }
+
+    /// Some grant is under way.
+    pub fn any(&self) -> bool {
+        !self.lock().is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -45,5 +67,31 @@ impl Counting<'_> {
     /// Takes a place.
     pub fn take(&mut self, request_uid: &str, slot: Slot) {
         self.0.insert(request_uid.to_owned(), slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(taken: Instant) -> Slot {
+        Slot { policy: "p".into(), username: "u".into(), pod_uid: "pod".into(), taken }
+    }
+
+    #[test]
+    fn a_place_counts_until_it_is_given_back() {
+        let (slots, now) = (Slots::default(), Instant::now());
+        slots.count(now).take("r", slot(now));
+        assert_eq!(slots.count(now).of("u").count(), 1);
+        assert_eq!(slots.count(now).of("somebody else").count(), 0);
+        slots.release("r");
+        assert_eq!(slots.count(now).of("u").count(), 0);
+    }
+
+    #[test]
+    fn a_place_that_nobody_gave_back_is_forgotten_in_the_end() {
+        let (slots, now) = (Slots::default(), Instant::now());
+        slots.count(now).take("r", slot(now));
+        assert_eq!(slots.count(now + FORGOTTEN_AFTER).of("u").count(), 0);
     }
 }

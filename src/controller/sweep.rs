@@ -15,10 +15,10 @@ impl Operator {
     pub async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(EVERY).await;
-            if self.policies.any_depends_on_time() {
-                self.notes.judge_all_again();
-            }
             for lease in self.world.open_leases() {
+                if self.policies.any_depends_on_time(&lease.spec.request_namespace) {
+                    self.judge_lease(&lease);
+                }
                 self.leases.add(&lease.spec.request_namespace, &lease.name_any());
             }
             for request in self.world.requests.list() {

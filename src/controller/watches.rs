@@ -1,104 +1,162 @@
 //! Feeds the caches from watches, and tells the loops what each change may concern.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use jiff::SignedDuration;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret, ServiceAccount};
+use k8s_openapi::api::core::v1::{Namespace, Node, Secret, ServiceAccount};
 use kube::{Api, Client, ResourceExt, runtime::watcher::Config};
 
 use super::Operator;
 use crate::{
-    api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease, RequestState},
+    api::{AccessRequest, CredentialLease, RequestState},
     cluster::{
         cache::{Cached, Change},
-        lenient::Lenient,
-        records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord, prune_lease, prune_request},
-        watch,
+        records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
+        watch::{self, Setting},
     },
-    core::decide::DELETED_POLICY_GRACE,
 };
+
+/// Between two beats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// A longer gap between two beats is a time in which this process did not run.
+const LONGEST_GAP: Duration = Duration::from_secs(5);
 
 impl Operator {
     /// Runs every watch until the process ends.
     pub async fn watch_everything(self: Arc<Self>, client: Client) {
-        let (world, clock, config) = (&self.world, || self.clock.clone(), Config::default);
-        let home = &self.settings.namespace;
+        let (world, home) = (&self.world, &self.settings.namespace);
+        let setting = || Setting { clock: self.clock.clone(), again: self.watch_again.subscribe() };
+        let config = Config::default;
         tokio::join!(
-            watch::run(Api::all(client.clone()), config(), prune_request, world.requests.clone(), clock(), |c| self.request_changed(c)),
-            watch::run(Api::namespaced(client.clone(), home), config(), prune_lease, world.leases.clone(), clock(), |c| self
-                .lease_changed(c)),
+            self.heartbeat(),
+            watch::run(Api::all(client.clone()), config(), records::request, world.requests.clone(), setting(), |c| self
+                .request_changed(c)),
+            watch::run(Api::namespaced(client.clone(), home), config(), records::lease, world.leases.clone(), setting(), |c| {
+                self.lease_changed(c);
+            }),
             watch::run(
-                Api::<Lenient<CredentialClass>>::all(client.clone()),
+                Api::all(client.clone()),
                 config(),
-                ClassRecord::of,
+                |read| Some(ClassRecord::of(read)),
                 world.classes.clone(),
-                clock(),
+                setting(),
                 |c| {
                     self.class_changed(c);
                 }
             ),
             watch::run(
-                Api::<Lenient<ClusterAccessPolicy>>::all(client.clone()),
+                Api::all(client.clone()),
                 config(),
-                PolicyRecord::cluster,
+                |read| Some(PolicyRecord::cluster(read)),
                 world.cluster_policies.clone(),
-                clock(),
-                |c| self.policy_changed(c)
-            ),
-            watch::run(
-                Api::<Lenient<AccessPolicy>>::all(client.clone()),
-                config(),
-                PolicyRecord::namespaced,
-                world.policies.clone(),
-                clock(),
+                setting(),
                 |c| {
                     self.policy_changed(c);
                 }
             ),
             watch::run(
-                Api::<Pod>::all(client.clone()),
+                Api::all(client.clone()),
                 config(),
-                |pod| PodRecord::of(&pod),
+                |read| Some(PolicyRecord::namespaced(read)),
+                world.policies.clone(),
+                setting(),
+                |c| {
+                    self.policy_changed(c);
+                }
+            ),
+            watch::run(
+                Api::all(client.clone()),
+                config(),
+                |pod| Some(PodRecord::of(&pod)),
                 world.pods.clone(),
-                clock(),
+                setting(),
                 |c| self.pod_changed(c)
             ),
-            watch::run(Api::<Node>::all(client.clone()), config(), ObjectRecord::node, world.nodes.clone(), clock(), |c| self
-                .node_changed(c)),
-            watch::run(Api::<Namespace>::all(client.clone()), config(), ObjectRecord::namespace, world.namespaces.clone(), clock(), |c| {
-                self.namespace_changed(c);
-            }),
+            watch::run(
+                Api::<Node>::all(client.clone()),
+                config(),
+                |o| Some(ObjectRecord::node(o)),
+                world.nodes.clone(),
+                setting(),
+                |c| {
+                    self.object_changed(c, |lease, node| lease.spec.requester.node_name == node.key.name);
+                }
+            ),
+            watch::run(
+                Api::<Namespace>::all(client.clone()),
+                config(),
+                |o| Some(ObjectRecord::namespace(o)),
+                world.namespaces.clone(),
+                setting(),
+                |c| self.object_changed(c, |lease, namespace| lease.spec.request_namespace == namespace.key.name)
+            ),
             watch::run(
                 Api::<ServiceAccount>::all(client.clone()),
                 config(),
-                ObjectRecord::service_account,
+                |o| Some(ObjectRecord::service_account(o)),
                 world.service_accounts.clone(),
-                clock(),
+                setting(),
+                |c| self.object_changed(c, |lease, account| {
+                    lease.spec.requester.service_account() == Some((account.key.namespace.as_str(), account.key.name.as_str()))
+                })
+            ),
+            watch::run(
+                Api::<Secret>::namespaced(client.clone(), home),
+                config(),
+                |o| Some(SecretRecord::of(o)),
+                world.secrets.clone(),
+                setting(),
                 |c| {
-                    self.account_changed(c);
+                    self.secret_changed(c);
                 }
             ),
-            watch::run(Api::<Secret>::namespaced(client.clone(), home), config(), SecretRecord::of, world.secrets.clone(), clock(), |_| {
-                self.classes_changed.notify_one();
-            }),
         );
+    }
+
+    /// Notices when this process did not run for a while: what the caches hold is then as old as that, and every watch begins again.
+    async fn heartbeat(&self) {
+        let mut last = self.clock.monotonic();
+        loop {
+            tokio::time::sleep(HEARTBEAT).await;
+            let now = self.clock.monotonic();
+            if now.duration_since(last) > LONGEST_GAP {
+                tracing::warn!(
+                    seconds = now.duration_since(last).as_secs(),
+                    "this process did not run for a while; every watch begins again"
+                );
+                self.world.mark_all_failing(last);
+                self.watch_again.send_modify(|count| *count += 1);
+            }
+            last = now;
+        }
+    }
+
+    fn secret_changed(&self, change: &Change<SecretRecord>) {
+        // Only what may hold an authority concerns classes; a relist that brings what was there is no news.
+        let news = match change {
+            Change::Applied { now, before } => {
+                before.as_ref().is_none_or(|before| before.secret.metadata.resource_version != now.secret.metadata.resource_version)
+            }
+            Change::Deleted(_) | Change::Synced => true,
+        };
+        if news {
+            self.classes_changed.notify_one();
+        }
     }
 
     fn request_changed(&self, change: &Change<AccessRequest>) {
         self.world.index_request(change);
         match change {
-            Change::Applied(request) => {
+            Change::Applied { now: request, .. } => {
                 if request.state() == RequestState::Pending || request.state().is_terminal() {
                     self.requests.add(&request.namespace().unwrap_or_default(), request.object_uid());
-                } else {
-                    self.slots.release(request.object_uid());
                 }
                 if request.state().is_terminal() && request.state() != RequestState::Ended {
                     self.lease_of_request(request);
                 }
             }
+            // Its place, if it has one, is given back when its lease is visible, or by who works on it.
             Change::Deleted(request) => {
-                self.slots.release(request.object_uid());
+                self.notes.forget_request(request.object_uid());
                 self.lease_of_request(request);
             }
             Change::Synced => self.all_synced(),
@@ -114,10 +172,13 @@ impl Operator {
     fn lease_changed(&self, change: &Change<CredentialLease>) {
         self.world.index_lease(change);
         match change {
-            Change::Applied(lease) => {
+            Change::Applied { now: lease, .. } => {
                 self.slots.release(&lease.spec.request_uid);
                 // An unanswered request of an earlier process's lease is carried on, or ended, by the request loop.
                 self.leases.add(&lease.spec.request_namespace, &lease.name_any());
+                if lease.state().is_none() && self.notes.is_due(&lease.name_any()) {
+                    self.judging.add(&lease.spec.request_namespace, &lease.name_any());
+                }
             }
             Change::Deleted(lease) => self.forget(lease),
             Change::Synced => self.all_synced(),
@@ -125,19 +186,16 @@ impl Operator {
     }
 
     fn class_changed(&self, change: &Change<ClassRecord>) {
-        self.classes_changed.notify_one();
         match change {
-            Change::Applied(class) => {
+            Change::Applied { now: class, .. } => {
                 if self.notes.is_news(class.object_uid(), class.metadata.generation.unwrap_or_default()) {
-                    self.policies_changed.notify_one();
-                    self.judge_leases_again(false);
+                    self.rules_changed();
                 }
             }
             Change::Deleted(class) => {
                 self.notes.went(class.object_uid());
                 self.policies.class_went(&class.key().name, self.clock.now());
-                self.policies_changed.notify_one();
-                self.judge_leases_again(true);
+                self.rules_changed();
             }
             Change::Synced => self.all_synced(),
         }
@@ -145,75 +203,58 @@ impl Operator {
 
     fn policy_changed(&self, change: &Change<PolicyRecord>) {
         match change {
-            Change::Applied(policy) => {
+            Change::Applied { now: policy, .. } => {
                 if self.notes.is_news(policy.object_uid(), policy.metadata.generation.unwrap_or_default()) {
-                    self.policies_changed.notify_one();
-                    self.judge_leases_again(false);
+                    self.rules_changed();
                 }
             }
             Change::Deleted(policy) => {
                 self.notes.went(policy.object_uid());
                 self.policies.went(policy, self.clock.now());
-                self.policies_changed.notify_one();
-                self.judge_leases_again(true);
+                self.rules_changed();
             }
             Change::Synced => self.all_synced(),
         }
     }
 
-    /// Judges every open lease again, now and, after a deletion, once its grace is over.
-    fn judge_leases_again(&self, after_grace_too: bool) {
+    /// A policy or a class is another, or went.
+    fn rules_changed(&self) {
+        self.policies_changed.notify_one();
+        self.classes_changed.notify_one();
         // Before the first full list is in, everything is about to be judged anyway.
-        if !self.world.unsynced().is_empty() {
-            return;
-        }
-        self.notes.judge_all_again();
-        let after_grace = self.clock.now() + DELETED_POLICY_GRACE + SignedDuration::from_millis(100);
-        for lease in self.world.open_leases() {
-            let (lane, name) = (&lease.spec.request_namespace, lease.name_any());
-            self.leases.add(lane, &name);
-            if after_grace_too {
-                self.leases.add_at(lane, &name, after_grace);
-            }
+        if self.world.unsynced().is_empty() {
+            self.judge_everything();
         }
     }
 
     fn pod_changed(&self, change: &Change<PodRecord>) {
-        match change {
-            Change::Applied(pod) | Change::Deleted(pod) => {
-                for key in self.world.open_leases_of_pod(pod.object_uid()) {
-                    self.notes.judge_again(&key.name);
-                    self.leases.add(&pod.key.namespace, &key.name);
-                }
-            }
-            Change::Synced => self.all_synced(),
+        let pod = match change {
+            Change::Applied { now, before } if before.as_ref().is_some_and(|before| **before == **now) => return,
+            Change::Applied { now: pod, .. } | Change::Deleted(pod) => pod,
+            Change::Synced => return self.all_synced(),
+        };
+        if self.slots.any_of_pod(pod.object_uid()) {
+            self.notes.judge_all_again();
         }
-    }
-
-    fn node_changed(&self, change: &Change<ObjectRecord>) {
-        self.object_changed(change, |lease, node| lease.spec.requester.node_name == node.key.name);
-    }
-
-    fn namespace_changed(&self, change: &Change<ObjectRecord>) {
-        self.object_changed(change, |lease, namespace| lease.spec.request_namespace == namespace.key.name);
-    }
-
-    fn account_changed(&self, change: &Change<ObjectRecord>) {
-        self.object_changed(change, |lease, account| {
-            lease.spec.requester.service_account() == Some((account.key.namespace.as_str(), account.key.name.as_str()))
-        });
+        for key in self.world.open_leases_of_pod(pod.object_uid()) {
+            self.leases.add(&pod.key.namespace, &key.name);
+            self.notes.judge_again(&key.name);
+            self.judging.add(&pod.key.namespace, &key.name);
+        }
     }
 
     fn object_changed(&self, change: &Change<ObjectRecord>, concerns: impl Fn(&CredentialLease, &ObjectRecord) -> bool) {
         let object = match change {
-            Change::Applied(object) | Change::Deleted(object) => object,
+            Change::Applied { now, before } if before.as_ref().is_some_and(|before| !now.changed_since(before)) => return,
+            Change::Applied { now: object, .. } | Change::Deleted(object) => object,
             Change::Synced => return self.all_synced(),
         };
-        for lease in self.world.open_leases() {
-            if concerns(&lease, object) {
-                self.notes.judge_again(&lease.name_any());
-                self.leases.add(&lease.spec.request_namespace, &lease.name_any());
-            }
+        if self.slots.any() {
+            self.notes.judge_all_again();
+        }
+        for lease in self.world.open_leases().iter().filter(|lease| concerns(lease, object)) {
+            self.leases.add(&lease.spec.request_namespace, &lease.name_any());
+            self.judge_lease(lease);
         }
     }
 
@@ -225,7 +266,7 @@ impl Operator {
         if self.world.note_synced(self.clock.now()) {
             tracing::info!(requests = self.world.requests.len(), leases = self.world.leases.len(), "everything is listed");
         }
-        self.notes.judge_all_again();
+        self.judge_everything();
         self.classes_changed.notify_one();
         self.policies_changed.notify_one();
         for lease in self.world.leases.list() {

@@ -48,6 +48,7 @@ pub(crate) fn snapshot() -> Snapshot {
         class: ClassFacts::Ready { spec: Box::new(class()), not_after: at("2027-01-01T00:00:00Z") },
         namespace: Some(NamespaceFacts { labels: labels(&[("env", "prod")]), terminating: false }),
         pod: PodFacts::Present(Box::new(pod())),
+        requester_gone: None,
         csr_problem: None,
         policies: vec![],
     }

@@ -53,6 +53,9 @@ pub enum Answer {
 /// Longest age of a refusal that still counts, on the operator's own clock.
 pub const CANARY_LIFE: SignedDuration = SignedDuration::from_secs(30);
 
+/// Longest time without a working watch of the guard before what was seen last counts no more.
+pub const MAX_BLINDNESS: SignedDuration = SignedDuration::from_secs(10);
+
 /// Everything known of the guard.
 #[derive(Clone, Debug)]
 pub struct GuardState {
@@ -63,6 +66,10 @@ pub struct GuardState {
     sight: Option<Result<Sight, String>>,
     record: Option<Record>,
     record_read: bool,
+    /// How often what is seen has changed: an answer to a question that was asked before the last change proves nothing.
+    looks: u64,
+    /// Since when the watches have not been able to see.
+    blind_since: Option<Timestamp>,
     refusals: BTreeMap<String, (Timestamp, Timestamp)>,
     last_problem: BTreeMap<String, String>,
     admitted: bool,
@@ -77,6 +84,8 @@ impl GuardState {
             sight: None,
             record: None,
             record_read: false,
+            looks: 0,
+            blind_since: None,
             refusals: BTreeMap::new(),
             last_problem: BTreeMap::new(),
             admitted: false,
@@ -107,13 +116,30 @@ impl GuardState {
         if changed {
             // Whatever was refused before this sight proves nothing about it.
             self.refusals.clear();
+            self.looks += 1;
             self.sight = Some(sight);
         }
         changed
     }
 
-    /// One API server answered the canary at this moment of our own clock.
-    pub fn answered(&mut self, server: &str, answer: Answer, now: Timestamp) {
+    /// A number that changes with what is seen: take it before asking the canary.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
+    /// The watches cannot see since this moment, or can again.
+    pub fn blind(&mut self, since: Option<Timestamp>) {
+        self.blind_since = match (self.blind_since, since) {
+            (Some(earlier), Some(_)) => Some(earlier),
+            (_, since) => since,
+        };
+    }
+
+    /// One API server answered the canary at this moment of our own clock; `looks`: what [`GuardState::looks`] was when it was asked.
+    pub fn answered(&mut self, server: &str, answer: Answer, looks: u64, now: Timestamp) {
+        if matches!(answer, Answer::Refused(_)) && looks != self.looks {
+            return;
+        }
         match answer {
             Answer::Refused(date) => {
                 self.refusals.insert(server.to_owned(), (date, now));
@@ -160,6 +186,9 @@ impl GuardState {
             None => return unknown("the admission guard has not been looked at yet".into()),
             Some(Err(problem)) => return not(problem.clone()),
             Some(Ok(_)) if self.admitted => return not("a forged requester was admitted: verify.daypass.dev does not act".into()),
+            Some(Ok(_)) if self.blind_since.is_some_and(|since| now.duration_since(since) > MAX_BLINDNESS) => {
+                return unknown("the admission guard cannot be watched".into());
+            }
             Some(Ok(_)) if !self.record_read => return unknown("the guard's record has not been read yet".into()),
             Some(Ok(_)) => {}
         }
@@ -226,7 +255,7 @@ mod tests {
 
     fn settle(guard: &mut GuardState, second: i64) {
         for server in ["s1", "s2"] {
-            guard.answered(server, Answer::Refused(at(second)), at(second));
+            guard.answered(server, Answer::Refused(at(second)), guard.looks(), at(second));
         }
         if let Some(record) = guard.to_store(None) {
             guard.stored(record);
@@ -244,9 +273,9 @@ mod tests {
     fn a_fresh_guard_counts_from_the_latest_refusal_of_all_servers() {
         let mut guard = fresh();
         guard.see(seen("1", 1, "p"), seen("2", 1, "b"));
-        guard.answered("s1", Answer::Refused(at(10)), at(10));
+        guard.answered("s1", Answer::Refused(at(10)), guard.looks(), at(10));
         assert_eq!(guard.to_store(None), None, "one server is not all");
-        guard.answered("s2", Answer::Refused(at(12)), at(12));
+        guard.answered("s2", Answer::Refused(at(12)), guard.looks(), at(12));
         assert!(!matches!(guard.facts(at(12)), GuardFacts::InForce { .. }), "not before it is recorded");
         guard.stored(guard.to_store(None).unwrap());
         assert_eq!(guard.facts(at(12)), GuardFacts::InForce { since: at(12) });
@@ -284,7 +313,7 @@ mod tests {
     #[test]
     fn an_admitted_canary_ends_it_though_nothing_seems_to_have_changed() {
         let mut guard = proven();
-        guard.answered("s2", Answer::Admitted, at(30));
+        guard.answered("s2", Answer::Admitted, guard.looks(), at(30));
         assert!(matches!(guard.facts(at(30)), GuardFacts::NotInForce { .. }));
         let open = guard.to_store(guard.record.clone().as_ref());
         assert!(open.is_none_or(|record| record.since.is_none()), "remembered as open, so that a restart does not forget it");
@@ -293,9 +322,32 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_of_what_was_asked_before_the_last_change_proves_nothing() {
+        let mut guard = proven();
+        let looks = guard.looks();
+        guard.see(seen("1", 3, "p"), seen("2", 1, "b"));
+        for server in ["s1", "s2"] {
+            guard.answered(server, Answer::Refused(at(19)), looks, at(20));
+        }
+        assert!(guard.to_store(None).is_none_or(|record| record.since != Some(at(19))));
+        assert!(!matches!(guard.facts(at(20)), GuardFacts::InForce { .. }));
+    }
+
+    #[test]
+    fn a_guard_that_cannot_be_watched_is_not_known_to_be_in_force() {
+        let mut guard = proven();
+        guard.blind(Some(at(12)));
+        guard.blind(Some(at(20)));
+        assert!(matches!(guard.facts(at(20)), GuardFacts::InForce { .. }), "for a moment it may");
+        assert!(matches!(guard.facts(at(23)), GuardFacts::Unknown { .. }), "counted from when it went blind");
+        guard.blind(None);
+        assert!(matches!(guard.facts(at(23)), GuardFacts::InForce { .. }));
+    }
+
+    #[test]
     fn a_canary_that_gives_no_answer_stops_issuing_but_denies_nobody() {
         let mut guard = proven();
-        guard.answered("s1", Answer::Unclear("connection refused".into()), at(50));
+        guard.answered("s1", Answer::Unclear("connection refused".into()), guard.looks(), at(50));
         assert!(matches!(guard.facts(at(50)), GuardFacts::Unknown { .. }));
         settle(&mut guard, 60);
         assert_eq!(guard.facts(at(60)), GuardFacts::InForce { since: at(10) });

@@ -32,8 +32,21 @@ pub struct Facts<'a> {
     pub node_gone: bool,
     /// What judging it again said, where that ends it.
     pub verdict: Option<(EndReason, String)>,
-    /// This process has seen the delivered Secret gone.
-    pub secret_gone: bool,
+    /// The delivered Secret, as far as this process knows.
+    pub secret: SecretFact,
+}
+
+/// The delivered Secret of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SecretFact {
+    /// It may be there.
+    There,
+    /// It is certainly gone, or there never was one.
+    Gone,
+    /// Deleting it failed a moment ago; it is tried again later.
+    Failed,
+    /// The API server will not let us delete it: the right was withdrawn, or went with its namespace.
+    Refused,
 }
 
 /// The request of a lease.
@@ -88,7 +101,7 @@ pub enum Step {
     Project,
 }
 
-/// How long after a certificate's end, by the lower bound of the API server's clock, nothing more is waited for.
+/// Before the API server's clock is asked for again, while it is not known.
 const UNKNOWN_CLOCK_RETRY: SignedDuration = SignedDuration::from_secs(1);
 
 /// The next step of a lease.
@@ -171,20 +184,27 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
     if facts.request == RequestFact::There(RequestState::Pending) {
         return Step::Fence(ending);
     }
-    if facts.spec.secret.is_some() && !facts.secret_gone {
+    let secret = if facts.spec.secret.is_some() { facts.secret } else { SecretFact::Gone };
+    if secret == SecretFact::There {
         return Step::DeleteSecret;
     }
-    if dead(facts) {
+    // Where the right to delete the Secret is gone, the certificate in it is as dead as any other. One that could not be deleted for the
+    // moment is deleted first.
+    if dead(facts) && secret != SecretFact::Failed {
         return Step::Close(ending, Proof::NotAfterPassed);
     }
     if facts.state == Some(LeaseState::Revoking) && facts.request == RequestFact::There(RequestState::Active) {
         return Step::Project;
     }
-    let not_after = facts.spec.x509.not_after;
-    let behind = facts.server.map_or(UNKNOWN_CLOCK_RETRY, |server| not_after.duration_since(server));
-    let until =
-        if facts.own < not_after { not_after } else { facts.own + behind.clamp(SignedDuration::from_millis(20), UNKNOWN_CLOCK_RETRY) };
-    Step::Wait(Some(until))
+    Step::Wait(Some(proof_due(facts)))
+}
+
+/// When the slower of the two clocks reaches the certificate's end, told by the faster one: that is the one that wakes us.
+fn proof_due(facts: &Facts<'_>) -> Timestamp {
+    let slower = facts.server.map_or(facts.own, |server| server.min(facts.own));
+    let left = facts.spec.x509.not_after.duration_since(slower);
+    let left = if facts.server.is_none() { left.max(UNKNOWN_CLOCK_RETRY) } else { left };
+    latest(facts) + left.max(SignedDuration::from_millis(20))
 }
 
 /// Both clocks are past the certificate's end.

@@ -61,7 +61,7 @@ fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         account_gone: false,
         node_gone: false,
         verdict: None,
-        secret_gone: false,
+        secret: SecretFact::There,
     }
 }
 
@@ -76,7 +76,7 @@ fn run(mut facts: Facts<'_>) -> Vec<Step> {
             Step::Wait(_) => return steps,
             Step::Fence(_) => facts.request = RequestFact::There(RequestState::Failed),
             Step::Mark(ending) => (facts.state, facts.marked) = (Some(LeaseState::Revoking), Some(ending)),
-            Step::DeleteSecret => facts.secret_gone = true,
+            Step::DeleteSecret => facts.secret = SecretFact::Gone,
             Step::Close(ending, _) => (facts.state, facts.marked) = (Some(LeaseState::Closed), Some(ending)),
             Step::Project => {
                 let closed = facts.state == Some(LeaseState::Closed);
@@ -114,7 +114,7 @@ fn an_early_end_says_revoking_takes_the_secret_and_closes_only_when_the_certific
     later.state = Some(LeaseState::Revoking);
     later.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
     later.request = RequestFact::There(RequestState::Revoking);
-    later.secret_gone = true;
+    later.secret = SecretFact::Gone;
     let steps = run(later);
     assert!(matches!(&steps[0], Step::Close(ending, Proof::NotAfterPassed) if ending.reason == EndReason::PodGone), "{steps:?}");
 }
@@ -131,6 +131,32 @@ fn ending_begins_when_either_clock_reaches_the_date_and_is_proven_by_both() {
     let mut unheard = facts(&spec, 100);
     unheard.server = None;
     assert_eq!(kinds(&run(unheard)), ["DeleteSecret", "Wait"]);
+}
+
+#[test]
+fn waiting_for_the_slower_clock_wakes_up_later_and_not_at_once() {
+    let spec = lease(Delivery::CSR);
+    for (own, server) in [(90, 100), (100, 90), (40, 100)] {
+        let mut skewed = facts(&spec, own);
+        skewed.server = Some(at(server));
+        let steps = run(skewed);
+        let Some(Step::Wait(Some(until))) = steps.last() else { panic!("{steps:?}") };
+        assert_eq!(*until, at(own.max(server) + 100 - own.min(server)), "own {own}, server {server}");
+    }
+}
+
+#[test]
+fn a_secret_that_may_not_be_deleted_any_more_keeps_no_lease_open_past_its_certificate() {
+    let spec = lease(Delivery::Secret);
+    let mut early = facts(&spec, 50);
+    (early.secret, early.pod) = (SecretFact::Refused, PodFact::Gone("is gone"));
+    assert_eq!(kinds(&run(early)), ["Mark", "Project", "Wait"], "people are told at once");
+    let mut over = facts(&spec, 100);
+    over.secret = SecretFact::Refused;
+    assert_eq!(kinds(&run(over)), ["Close", "Project", "Wait"]);
+    let mut failed = facts(&spec, 100);
+    failed.secret = SecretFact::Failed;
+    assert_eq!(kinds(&run(failed)), ["Wait"], "what can still be deleted is deleted first");
 }
 
 #[test]
@@ -218,7 +244,7 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             account_gone,
             node_gone,
             verdict: verdict.then(|| (EndReason::PolicyChanged, "no policy permits it".into())),
-            secret_gone,
+            secret: if secret_gone { SecretFact::Gone } else { SecretFact::There },
         };
         (spec, facts)
     })
@@ -255,7 +281,7 @@ proptest! {
     #[test]
     fn a_lease_past_its_time_never_waits_with_its_secret_in_place((_spec, facts) in any_facts()) {
         let over = facts.own >= facts.spec.expires_at || facts.server.is_some_and(|s| s >= facts.spec.expires_at);
-        if over && facts.spec.secret.is_some() && facts.state != Some(LeaseState::Closed) && !facts.secret_gone {
+        if over && facts.spec.secret.is_some() && facts.state != Some(LeaseState::Closed) && facts.secret == SecretFact::There {
             prop_assert!(run(facts).contains(&Step::DeleteSecret));
         }
     }
@@ -263,7 +289,7 @@ proptest! {
     #[test]
     fn the_secret_goes_before_the_lease_closes((_spec, facts) in any_facts()) {
         let steps = run(facts.clone());
-        if facts.spec.secret.is_some() && !facts.secret_gone && facts.state != Some(LeaseState::Closed)
+        if facts.spec.secret.is_some() && facts.secret == SecretFact::There && facts.state != Some(LeaseState::Closed)
             && let Some(closed) = steps.iter().position(|s| matches!(s, Step::Close(..)))
         {
             prop_assert!(steps[..closed].contains(&Step::DeleteSecret), "{:?}", steps);

@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub namespace: Option<NamespaceFacts>,
     /// What a live read said of the pod that the requester names.
     pub pod: PodFacts,
+    /// What of the requester is certainly gone beside its pod, for people: its service account, its node.
+    pub requester_gone: Option<String>,
     /// Why the CSR cannot be used; `None` if it can, or if there is none.
     pub csr_problem: Option<String>,
     /// Every policy that exists, of both kinds and in any order.

@@ -1,6 +1,9 @@
 //! The handle that the controller holds: compiles and evaluates on the pool, within a deadline.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use tokio::sync::Semaphore;
 
@@ -19,17 +22,18 @@ struct Shared {
     programs: Mutex<Cache>,
     /// Compilations in the queue or running, so that a flood of them leaves room for decisions.
     compiling: Semaphore,
+    deadline: Duration,
 }
 
 impl Expressions {
     /// Starts the threads, one at least. They end with the last clone.
     pub fn start(threads: usize) -> std::io::Result<Self> {
-        Ok(Self::over(Pool::start(threads)?, threads.max(1)))
+        Ok(Self::over(Pool::start(threads)?, threads.max(1), limits::DEADLINE))
     }
 
     /// On threads that are there already.
-    pub(super) fn over(pool: Pool, compiling: usize) -> Self {
-        Self { shared: Arc::new(Shared { pool, programs: Mutex::default(), compiling: Semaphore::new(compiling) }) }
+    pub(super) fn over(pool: Pool, compiling: usize, deadline: Duration) -> Self {
+        Self { shared: Arc::new(Shared { pool, programs: Mutex::default(), compiling: Semaphore::new(compiling), deadline }) }
     }
 
     /// Compiles an expression, or takes it from the cache of the last 1024 sources. Waits for its turn as long as it takes:
@@ -56,10 +60,11 @@ impl Expressions {
         let Ok(answer) = self.shared.pool.try_run(move || program.evaluate(&inputs)) else {
             return Tri::Error("too many expressions are waiting to be evaluated".to_owned());
         };
-        match tokio::time::timeout(limits::DEADLINE, answer).await {
+        let deadline = self.shared.deadline;
+        match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(verdict)) => verdict,
             Ok(Err(_)) => Tri::Error("the evaluation broke off".to_owned()),
-            Err(_) => Tri::Error(format!("no answer within {} ms", limits::DEADLINE.as_millis())),
+            Err(_) => Tri::Error(format!("no answer within {} ms", deadline.as_millis())),
         }
     }
 

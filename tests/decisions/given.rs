@@ -162,6 +162,7 @@ impl Given {
             class: class(self.class)?,
             namespace: self.namespace.map(|GivenNamespace { labels, terminating }| NamespaceFacts { labels, terminating }),
             pod: self.pod.map_or(PodFacts::Absent, |pod| PodFacts::Present(Box::new(pod.facts()))),
+            requester_gone: None,
             csr_problem: self.csr_problem,
             policies: self.policies.into_iter().map(GivenPolicy::facts).collect::<Result<_, _>>()?,
         })

@@ -89,6 +89,9 @@ fn identity(snapshot: &Snapshot) -> Gate {
         Some(_) => {}
     }
     let requester = &snapshot.request.spec.requester;
+    if let Some(gone) = &snapshot.requester_gone {
+        return mismatch(format!("{gone} was deleted, or made anew, after this token was minted: ask with a token of now"));
+    }
     match requester.service_account() {
         Some((of, name)) if of == namespace && !name.is_empty() => pod(requester, name, snapshot),
         _ => mismatch(format!("{:?} is no service account of namespace {namespace}: ask with a pod's own token", requester.username)),
