@@ -1,7 +1,7 @@
 //! Finds the programs of the control plane, each on its own: in `KUBEBUILDER_ASSETS`, else in a per-user cache, else builds it once.
 //!
 //! The versions are pinned by the Go modules beside this crate. Nothing is downloaded but their sources, by the Go toolchain. Called by
-//! [`crate::Cluster::start`] and by tests that need `helm`.
+//! [`crate::Cluster::start`] and by tests that need `helm` or `kstatus`.
 
 mod build;
 
@@ -83,6 +83,13 @@ pub async fn helm() -> Result<PathBuf, Error> {
     Ok(helm)
 }
 
+/// The judge of status that GitOps tools use, for tests of what status says; built where need be, with progress on stderr. It reads objects
+/// as JSON from standard input and prints a line of JSON for each, `{"status": …, "message": …}`.
+pub async fn kstatus() -> Result<PathBuf, Error> {
+    let [kstatus] = all(&KSTATUS).await?;
+    Ok(kstatus)
+}
+
 /// Where built programs are kept: `DAYPASS_CACHE`, else `XDG_CACHE_HOME/daypass`, else `~/.cache/daypass`.
 pub fn cache_root() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -136,6 +143,16 @@ const HELM: Release<1> = Release {
     module: concat!(env!("CARGO_MANIFEST_DIR"), "/helm"),
     ldflags: "-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1",
     programs: [Program { name: "helm", package: "helm.sh/helm/v4/cmd/helm", takes: 180 }],
+};
+
+/// The library is somebody else's, the program around it is ours.
+const KSTATUS: Release<1> = Release {
+    title: "kstatus v0.37.2",
+    // The last number is the program's: it rises when `main.go` changes, or the cache would keep the old one.
+    directory: "kstatus-v0.37.2-1",
+    module: concat!(env!("CARGO_MANIFEST_DIR"), "/../kstatus"),
+    ldflags: "-s -w",
+    programs: [Program { name: "kstatus", package: ".", takes: 30 }],
 };
 
 /// All programs of a release, in its order.
