@@ -37,7 +37,7 @@ use super::{Delivery, EndReason, Proof, Requester};
     ).message("a lease goes open, Revoking, Closed and never back")
 )]
 #[x_kube(validation = Rule::new(
-    "self.requestUID == oldSelf.requestUID && self.requestNamespace == oldSelf.requestNamespace && self.requestName == oldSelf.requestName && self.className == oldSelf.className && self.attempt == oldSelf.attempt && self.delivery == oldSelf.delivery && self.requester == oldSelf.requester && self.decisionID == oldSelf.decisionID && self.x509 == oldSelf.x509 && self.notBefore == oldSelf.notBefore"
+    "self.requestUID == oldSelf.requestUID && self.requestNamespace == oldSelf.requestNamespace && self.requestName == oldSelf.requestName && self.className == oldSelf.className && self.attempt == oldSelf.attempt && self.delivery == oldSelf.delivery && self.requester == oldSelf.requester && self.workload == oldSelf.workload && self.decisionID == oldSelf.decisionID && self.x509 == oldSelf.x509 && self.notBefore == oldSelf.notBefore"
 ).message("a lease is written once; only revoke, policy and a shorter expiresAt may follow"))]
 #[x_kube(validation = Rule::new("has(self.secret) == has(oldSelf.secret) && (!has(self.secret) || self.secret == oldSelf.secret)").message("the Secret of a lease never changes"))]
 #[x_kube(validation = Rule::new("self.expiresAt <= oldSelf.expiresAt").message("expiresAt can only shrink"))]
