@@ -1,1 +1,16 @@
-//! The custom resources on a real API server: each schema rule both ways, and what a person sees.
+//! The custom resources on a real API server: each rule of their schemas both ways, and what people and their tools see.
+//!
+//! Rules are tried on a control plane without an operator ([`quiet`]): nobody answers there, so a test can put an object into any state.
+
+mod bounds;
+mod classes;
+mod columns;
+mod explained;
+mod judged;
+mod leases;
+mod policies;
+mod quiet;
+mod requests;
+mod samples;
+mod selected;
+mod trial;
