@@ -1,6 +1,7 @@
 //! The custom resources on a real API server: each rule of their schemas both ways, and what people and their tools see.
 //!
 //! Rules are tried on a control plane without an operator ([`quiet`]): nobody answers there, so a test can put an object into any state.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod bounds;
 mod classes;
@@ -11,6 +12,8 @@ mod leases;
 mod policies;
 mod quiet;
 mod requests;
-mod samples;
+pub mod samples;
 mod selected;
 mod trial;
+
+pub use quiet::Author;

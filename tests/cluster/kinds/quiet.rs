@@ -141,7 +141,9 @@ fn collection(object: &Value) -> String {
         kind => format!("{}s", kind.to_lowercase()),
     };
     let place = object["metadata"]["namespace"].as_str().map(|namespace| format!("namespaces/{namespace}/")).unwrap_or_default();
-    format!("/apis/daypass.dev/v1alpha1/{place}{plural}")
+    let version = object["apiVersion"].as_str().unwrap();
+    let root = if version.contains('/') { "apis" } else { "api" };
+    format!("/{root}/{version}/{place}{plural}")
 }
 
 fn path(object: &Value) -> String {
