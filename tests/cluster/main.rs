@@ -5,6 +5,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests play people, pods, kubelets and thieves, and wait for things with a clock")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails by panicking")]
 
+mod judges;
+mod scene;
 mod support;
 
 mod authorities;
