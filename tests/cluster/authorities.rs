@@ -1,1 +1,6 @@
 //! Certificate authorities: managed, brought, missing, rotated.
+
+mod brought;
+mod managed;
+mod roots;
+mod unusable;

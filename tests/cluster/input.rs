@@ -1,1 +1,6 @@
 //! Bad input: refused with the part named, and never a credential.
+
+mod classes;
+mod csr;
+mod expressions;
+mod schema;
