@@ -107,8 +107,6 @@ impl Operator {
             Presence::Unseen | Presence::Unknown => RequestFact::Unknown,
         };
         let terminating = self.world.namespaces.get(&Key::new("", &spec.request_namespace)).is_some_and(|n| n.terminating);
-        // Only the name of a cause that holds anyhow: a cache that has not met the namespace yet ends nothing.
-        let terminating = terminating || (request == RequestFact::Gone && self.namespace_went(lease));
         let mut facts = Facts {
             own: clocks.own,
             server: clocks.server,
