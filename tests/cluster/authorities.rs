@@ -4,3 +4,5 @@ mod brought;
 mod managed;
 mod roots;
 mod unusable;
+
+pub use roots::published;

@@ -76,7 +76,8 @@ fn openssl_accepts(handed: Handed<'_>, at: Timestamp) -> Option<Result<(), Strin
     let files = Files::new();
     files.write("roots.pem", handed.roots).write("chain.pem", handed.chain);
     let at = at.as_second().to_string();
-    let arguments = ["verify", "-x509_strict", "-attime", &at, "-purpose", "sslclient", "-CAfile", "roots.pem", "-untrusted", "chain.pem", "chain.pem"];
+    let arguments =
+        ["verify", "-x509_strict", "-attime", &at, "-purpose", "sslclient", "-CAfile", "roots.pem", "-untrusted", "chain.pem", "chain.pem"];
     let Ok(said) = files.openssl(&arguments) else {
         eprintln!("skipped what openssl would judge: it is not installed");
         return None;

@@ -157,7 +157,13 @@ impl<'s> Scene<'s> {
     }
 
     /// Waits until the lease of a grant is as described.
-    pub async fn lease_when(&self, granted: &Granted, what: &str, limit: Duration, there: impl Fn(&CredentialLease) -> bool) -> CredentialLease {
+    pub async fn lease_when(
+        &self,
+        granted: &Granted,
+        what: &str,
+        limit: Duration,
+        there: impl Fn(&CredentialLease) -> bool,
+    ) -> CredentialLease {
         let (api, name) = (self.leases(), granted.lease.name_any());
         let what = format!("{what}: lease {name} of {}/{}", self.namespace, granted.request.name_any());
         let look = || async { api.get(&name).await.ok().filter(|lease| there(lease)) };
@@ -168,7 +174,13 @@ impl<'s> Scene<'s> {
     }
 
     /// Waits until the request of a grant is as described.
-    pub async fn request_when(&self, granted: &Granted, what: &str, limit: Duration, there: impl Fn(&AccessRequest) -> bool) -> AccessRequest {
+    pub async fn request_when(
+        &self,
+        granted: &Granted,
+        what: &str,
+        limit: Duration,
+        there: impl Fn(&AccessRequest) -> bool,
+    ) -> AccessRequest {
         let (api, name) = (self.requests(), granted.request.name_any());
         let what = format!("{what}: request {}/{name}", self.namespace);
         let look = || async { api.get(&name).await.ok().filter(|request| there(request)) };

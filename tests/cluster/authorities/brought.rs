@@ -51,7 +51,7 @@ async fn a_brought_root_is_followed_by_another_while_verifiers_trust_both() {
     bring(&here.stage, "corp-followed", &old.pem(), &old.key().serialize_pem(), None).await;
     let scene = Scene::with(&here.stage, "ca-followed", "ca-followed", signed_by("corp-followed"), json!({})).await;
     let before = scene.granted("2m").await.request.status.unwrap().credential.unwrap();
-    // What the documentation tells people to do: both roots first, then the other key.
+    // As anybody follows one root by another: both are published first, then the other signs.
     bring(&here.stage, "corp-followed", &old.pem(), &old.key().serialize_pem(), Some(&both)).await;
     roots_count(&scene, 2).await;
     bring(&here.stage, "corp-followed", &new.pem(), &new.key().serialize_pem(), Some(&both)).await;

@@ -47,8 +47,8 @@ async fn whatever_is_wrong_with_the_secret_is_named_and_nothing_is_issued() {
     let unsigning = unsigning.self_signed(&unsigning_key).unwrap();
     let rows = [
         ("tls.key does not belong", good.pem(), other.key().serialize_pem(), None),
-        ("tls.crt is no CA", leaf.pem(), leaf_key.serialize_pem(), None),
-        ("tls.crt", unsigning.pem(), unsigning_key.serialize_pem(), None),
+        ("is not a CA", leaf.pem(), leaf_key.serialize_pem(), None),
+        ("may not sign", unsigning.pem(), unsigning_key.serialize_pem(), None),
         ("ended at", expired.pem(), expired.key().serialize_pem(), None),
         ("does not lead to a root", good.pem(), key.clone(), Some(other.pem())),
         ("tls.crt", "no certificate".into(), key.clone(), None),
@@ -96,7 +96,7 @@ async fn an_early_end_needs_no_authority_either() {
 #[tokio::test]
 async fn an_authority_that_ends_before_the_leaf_would_cuts_it_and_says_so_and_then_issues_nothing() {
     let here = shared();
-    let corp = root("Corp, soon over", 25);
+    let corp = root("Corp, soon over", 40);
     bring(&here.stage, "corp-ending", &corp.pem(), &corp.key().serialize_pem(), None).await;
     let scene = Scene::with(&here.stage, "ca-ending", "ca-ending", signed_by("corp-ending"), json!({})).await;
     let granted = scene.granted("5m").await;

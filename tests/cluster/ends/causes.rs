@@ -27,7 +27,7 @@ async fn a_pod_that_is_gone_replaced_finished_or_overdue_ends_what_it_held() {
     let mut held = Vec::new();
     for name in names {
         let pod = scene.another_pod(name).await;
-        held.push(scene.granted_to(&pod, "30s").await);
+        held.push(scene.granted_to(&pod, "40s").await);
     }
     pods.delete("gone", &at_once).await.unwrap();
     pods.delete("replaced", &at_once).await.unwrap();
@@ -59,14 +59,14 @@ async fn an_account_that_is_deleted_or_made_anew_ends_what_it_held() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-account").await;
     let accounts = Api::<ServiceAccount>::namespaced(scene.admin.clone(), &scene.namespace);
-    let first = scene.granted("10s").await;
+    let first = scene.granted("2m").await;
     accounts.delete(&scene.name, &Default::default()).await.unwrap();
     workload::service_account(&scene.admin, &scene.namespace, &scene.name).await.unwrap();
     let (lease, _) = scene.revoking(&first, SOON).await;
     assert_eq!(lease.status.unwrap().reason, Some(EndReason::IdentityRemoved));
 
     let again = scene.another_pod("ends-account-2").await;
-    let second = scene.granted_to(&again, "10s").await;
+    let second = scene.granted_to(&again, "2m").await;
     accounts.delete(&scene.name, &Default::default()).await.unwrap();
     let (lease, _) = scene.revoking(&second, SOON).await;
     assert_eq!(lease.status.unwrap().reason, Some(EndReason::IdentityRemoved));
@@ -80,13 +80,13 @@ async fn a_node_that_is_not_ready_ends_nothing_and_one_that_is_deleted_ends_all_
     let name = "ends-node-1";
     workload::node(&scene.admin, name, &[]).await.unwrap();
     let there = scene::run(&here.stage, &PodSpec::new(&scene.namespace, "there").service_account(&scene.name).node(name)).await;
-    let (held, elsewhere) = (scene.granted_to(&there, "20s").await, scene.granted("20s").await);
+    let (held, elsewhere) = (scene.granted_to(&there, "2m").await, scene.granted("2m").await);
     assert_eq!(held.lease.spec.requester.node_name, name);
 
     let not_ready = json!({"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady"}]}});
     nodes.patch_status(name, &PatchParams::default(), &Patch::Strategic(not_ready)).await.unwrap();
     // What the operator does with that news it has done when it answers the next request from the node.
-    scene.granted_to(&there, "20s").await;
+    scene.granted_to(&there, "2m").await;
     assert!(scene.leases().get(&held.lease.name_any()).await.unwrap().state().is_none(), "merely NotReady");
 
     nodes.delete(name, &Default::default()).await.unwrap();
@@ -101,7 +101,7 @@ async fn a_namespace_goes_without_waiting_for_us_and_the_debt_outlives_it() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-namespace").await;
     let namespaces = Api::<Namespace>::all(scene.admin.clone());
-    let granted = scene.granted("30s").await;
+    let granted = scene.granted("40s").await;
     namespaces.delete(&scene.namespace, &Default::default()).await.unwrap();
     let lease = scene.lease_when(&granted, "ended with its namespace", SOON, |lease| lease.state().is_some()).await;
     assert_eq!(lease.status.unwrap().reason, Some(EndReason::NamespaceGone));

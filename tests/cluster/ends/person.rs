@@ -1,6 +1,9 @@
 //! A person ends a grant with one patch of the ledger, under their own name.
 
-use std::{path::PathBuf, process::Output};
+use std::{
+    path::{Path, PathBuf},
+    process::Output,
+};
 
 use daypass::api::EndReason;
 use kube::ResourceExt;
@@ -26,7 +29,7 @@ async fn person(stage: &Stage, name: &str, role: &str) -> PathBuf {
     kubeconfig
 }
 
-async fn revoke(scene: &Scene<'_>, kubeconfig: &PathBuf, lease: &str, patch: &serde_json::Value) -> Output {
+async fn revoke(scene: &Scene<'_>, kubeconfig: &Path, lease: &str, patch: &serde_json::Value) -> Output {
     let (home, patch) = (&scene.stage.operator_name().namespace, patch.to_string());
     let args = ["--kubeconfig", kubeconfig.to_str().unwrap(), "patch", "dplease", lease, "-n", home, "--type=merge", "-p", &patch];
     scene.stage.cluster.kubectl(args).await.unwrap()
@@ -36,7 +39,7 @@ async fn revoke(scene: &Scene<'_>, kubeconfig: &PathBuf, lease: &str, patch: &se
 async fn a_revoker_ends_a_grant_with_one_patch_and_is_named() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-revoked").await;
-    let granted = scene.granted("15s").await;
+    let granted = scene.granted("20s").await;
     let jane = person(&here.stage, "jane", "daypass-revoker").await;
     let patched = revoke(&scene, &jane, &granted.lease.name_any(), &json!({"spec": {"revoke": {"reason": "laptop lost"}}})).await;
     assert!(patched.status.success(), "{}", String::from_utf8_lossy(&patched.stderr));
@@ -55,7 +58,8 @@ async fn nobody_revokes_under_another_name_or_without_the_role() {
     let scene = Scene::set(&here.stage, "ends-not-revoked").await;
     let granted = scene.granted("1m").await;
     let (joe, viewer) = (person(&here.stage, "joe", "daypass-revoker").await, person(&here.stage, "vera", "daypass-viewer").await);
-    let (forged, honest) = (json!({"spec": {"revoke": {"reason": "prank", "by": "jane"}}}), json!({"spec": {"revoke": {"reason": "curious"}}}));
+    let (forged, honest) =
+        (json!({"spec": {"revoke": {"reason": "prank", "by": "jane"}}}), json!({"spec": {"revoke": {"reason": "curious"}}}));
     let longer = json!({"spec": {"expiresAt": "2999-01-01T00:00:00Z"}});
     for (who, patch, refusal) in [(&joe, &longer, "can be set"), (&viewer, &honest, "forbidden")] {
         let refused = revoke(&scene, who, &granted.lease.name_any(), patch).await;

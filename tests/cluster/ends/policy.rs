@@ -106,9 +106,9 @@ async fn lower_ceilings_shorten_what_is_live_in_the_ledger_and_in_the_status() {
 async fn a_shortened_grant_ends_at_its_new_date_and_is_dead_at_its_old_one() {
     let here = shared();
     let scene = Scene::set(&here.stage, "policy-shortened").await;
-    let granted = scene.granted("25s").await;
-    scene.set_terms(json!({"ttl": {"max": "15s"}})).await;
-    let date = granted.lease.spec.not_before + BACKDATE + SignedDuration::from_secs(15);
+    let granted = scene.granted("30s").await;
+    scene.set_terms(json!({"ttl": {"max": "20s"}})).await;
+    let date = granted.lease.spec.not_before + BACKDATE + SignedDuration::from_secs(20);
     shortened(&scene, &granted, date).await;
     let (lease, _) = scene.revoking(&granted, SOON).await;
     let status = lease.status.unwrap();
@@ -159,11 +159,17 @@ async fn a_deletion_ends_grants_after_its_grace_unless_another_policy_permits_th
         println!("{name}: ended {waited:#} after the deletion");
         assert!(waited >= DELETED_POLICY_GRACE - SignedDuration::from_secs(1), "not before its grace was over: {waited:#}");
     }
-    for (name, policy) in [("policy-renamed", "ClusterAccessPolicy/policy-renamed-new"), ("policy-resynced", "ClusterAccessPolicy/policy-resynced")] {
+    for (name, policy) in
+        [("policy-renamed", "ClusterAccessPolicy/policy-renamed-new"), ("policy-resynced", "ClusterAccessPolicy/policy-resynced")]
+    {
         let granted = &scenes.iter().find(|(of, _)| *of == name).unwrap().1;
         let uid = &granted.lease.spec.policy.uid;
         let lease = lease_when(&here, granted, limit, |lease| lease["spec"]["policy"]["uid"] != json!(uid)).await;
-        assert_eq!((&lease["spec"]["policy"]["name"], lease["status"].get("state")), (&json!(policy), None), "it goes on, counted under that one");
+        assert_eq!(
+            (&lease["spec"]["policy"]["name"], lease["status"].get("state")),
+            (&json!(policy), None),
+            "it goes on, counted under that one"
+        );
         assert_eq!(lease["spec"]["expiresAt"], json!(granted.lease.spec.expires_at));
     }
 }

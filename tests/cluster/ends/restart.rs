@@ -2,10 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use daypass::{
-    api::EndReason,
-    core::decide::DELETED_POLICY_GRACE,
-};
+use daypass::{api::EndReason, core::decide::DELETED_POLICY_GRACE};
 use devcluster::{Options, wait, workload};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
@@ -32,15 +29,14 @@ async fn what_ends_while_no_operator_runs_is_finished_by_the_next_and_written_on
         [expired.await, given_back.await, half_ended.await, revoked.await, forgotten.await, untouched.await];
     let doomed = Scene::with(stage, "secrets-input", "doomed", json!({}), json!({})).await;
     let held = Scene::with(stage, "secrets-ends", "held", json!({}), json!({})).await;
-    let long = "90s";
     let of_expired = expired.granted("5s").await;
-    let of_given_back = given_back.granted("25s").await;
-    let of_half_ended = half_ended.granted("25s").await;
-    let of_revoked = revoked.granted("25s").await;
-    let of_forgotten = forgotten.granted(long).await;
+    let of_given_back = given_back.granted("60s").await;
+    let of_half_ended = half_ended.granted("60s").await;
+    let of_revoked = revoked.granted("60s").await;
+    let of_forgotten = forgotten.granted("4m").await;
     let of_untouched = untouched.granted("5m").await;
-    let (of_doomed, _) = doomed.granted_secret("25s").await;
-    let (of_held, secret_held) = held.granted_secret("25s").await;
+    let (of_doomed, _) = doomed.granted_secret("60s").await;
+    let (of_held, secret_held) = held.granted_secret("60s").await;
     workload::set_phase(&half_ended.admin, &half_ended.namespace, &half_ended.pod.pod.name_any(), "Failed").await.unwrap();
     half_ended.revoking(&of_half_ended, SOON).await;
 
@@ -91,7 +87,9 @@ async fn delete_namespace(scene: &Scene<'_>) {
     let namespaces = Api::<Namespace>::all(scene.admin.clone());
     namespaces.delete(&scene.namespace, &Default::default()).await.unwrap();
     workload::delete_pod_now(&scene.admin, &scene.namespace, &scene.pod.pod.name_any()).await.unwrap();
-    wait::until("the namespace to go", SOON, || async { namespaces.get_opt(&scene.namespace).await.unwrap().is_none().then_some(()) }).await.unwrap();
+    wait::until("the namespace to go", SOON, || async { namespaces.get_opt(&scene.namespace).await.unwrap().is_none().then_some(()) })
+        .await
+        .unwrap();
 }
 
 /// Puts a finalizer on the Secret, which takes a gap in the guard.
@@ -112,7 +110,8 @@ fn orphaned() -> kube::api::DeleteParams {
 /// How often the status of each lease was written.
 fn status_writes(stage: &Stage) -> BTreeMap<String, usize> {
     let mut writes = BTreeMap::new();
-    for event in stage.cluster.audit().unwrap().iter().filter(|event| event.is("update", "credentialleases/status") && event.code() == 200) {
+    for event in stage.cluster.audit().unwrap().iter().filter(|event| event.is("update", "credentialleases/status") && event.code() == 200)
+    {
         *writes.entry(event.object_ref.as_ref().unwrap().name.clone()).or_default() += 1;
     }
     writes

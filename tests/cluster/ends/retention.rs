@@ -25,7 +25,8 @@ async fn finished_requests_go_after_their_time_and_their_leases_after_them() {
     let operator = private.stage.operator(&daypass(), options).await.unwrap();
     operator.ready().await.unwrap();
     let scene = Scene::set(&private.stage, "kept").await;
-    let hoarder = Scene::on_terms(&private.stage, "hoarder", json!({"subjects": [{"namespaces": ["nowhere"], "serviceAccountNames": ["*"]}]})).await;
+    let hoarder =
+        Scene::on_terms(&private.stage, "hoarder", json!({"subjects": [{"namespaces": ["nowhere"], "serviceAccountNames": ["*"]}]})).await;
 
     let granted = scene.granted("2s").await;
     let verified = scene.ended(&granted).await.verified_time.unwrap();
@@ -47,6 +48,9 @@ async fn finished_requests_go_after_their_time_and_their_leases_after_them() {
     wait::until("all to be gone", SOON, || async { (count().await == 0).then_some(()) }).await.unwrap();
 
     wait::until("the lease to go", SKEW + SOON, lease_gone).await.unwrap();
-    assert!(Timestamp::now() >= granted.lease.spec.x509.not_after + SignedDuration::try_from(SKEW).unwrap(), "not before the last clock is past it");
+    assert!(
+        Timestamp::now() >= granted.lease.spec.x509.not_after + SignedDuration::try_from(SKEW).unwrap(),
+        "not before the last clock is past it"
+    );
     operator.stop().await;
 }

@@ -20,7 +20,7 @@ const NAMESPACE: &str = "secrets-ends";
 async fn an_early_end_takes_the_secret_at_once_though_the_certificate_lives_on() {
     let here = shared();
     let scene = Scene::with(&here.stage, NAMESPACE, "secret-early", json!({}), json!({})).await;
-    let (granted, secret) = scene.granted_secret("12s").await;
+    let (granted, secret) = scene.granted_secret("20s").await;
     workload::set_phase(&scene.admin, NAMESPACE, &scene.pod.pod.name_any(), "Succeeded").await.unwrap();
     scene.secret_gone(&secret.name_any(), SOON).await;
     let (lease, _) = scene.revoking(&granted, SOON).await;
@@ -37,7 +37,9 @@ async fn a_request_deleted_with_orphan_leaves_no_secret_behind() {
     let orphan = DeleteParams { propagation_policy: Some(kube::api::PropagationPolicy::Orphan), ..Default::default() };
     scene.requests().delete(&granted.request.name_any(), &orphan).await.unwrap();
     scene.secret_gone(&secret.name_any(), SOON).await;
-    scene.lease_when(&granted, "given back", SOON, |lease| lease.status.as_ref().is_some_and(|s| s.reason == Some(EndReason::Completed))).await;
+    scene
+        .lease_when(&granted, "given back", SOON, |lease| lease.status.as_ref().is_some_and(|s| s.reason == Some(EndReason::Completed)))
+        .await;
 }
 
 #[tokio::test]

@@ -44,21 +44,24 @@ async fn a_delivered_secret_goes_with_its_time() {
 async fn a_request_that_is_deleted_was_given_back_and_its_lease_waits_for_the_certificate() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-completed").await;
-    let granted = scene.granted("8s").await;
+    let granted = scene.granted("15s").await;
     scene.pod.requests().delete(&granted.request.name_any(), &Default::default()).await.unwrap();
     let marked = scene.lease_when(&granted, "given back", SOON, |lease| lease.state().is_some()).await;
     let status = marked.status.clone().unwrap();
     assert_eq!((status.state, status.reason), (Some(LeaseState::Revoking), Some(EndReason::Completed)));
     assert!(status.ended_time.unwrap() < granted.lease.spec.x509.not_after, "early");
     let closed = scene.closed(&granted).await.status.unwrap();
-    assert_eq!((closed.reason, closed.ended_time, closed.proof), (Some(EndReason::Completed), status.ended_time, Some(Proof::NotAfterPassed)));
+    assert_eq!(
+        (closed.reason, closed.ended_time, closed.proof),
+        (Some(EndReason::Completed), status.ended_time, Some(Proof::NotAfterPassed))
+    );
 }
 
 #[tokio::test]
 async fn an_early_end_counts_its_seconds_from_the_cause_to_the_proof() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-seconds").await;
-    let granted = scene.granted("10s").await;
+    let granted = scene.granted("15s").await;
     let admin = here.stage.cluster.admin().unwrap();
     devcluster::workload::set_phase(&admin, &scene.namespace, &scene.pod.pod.name_any(), "Succeeded").await.unwrap();
     let (_, request) = scene.revoking(&granted, SOON).await;

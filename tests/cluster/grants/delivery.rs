@@ -13,6 +13,7 @@ use serde_json::json;
 use stage::Csr;
 
 use crate::{
+    judges::{Handed, judge},
     scene::{Scene, refused},
     support::shared,
 };
@@ -45,7 +46,10 @@ async fn a_secret_holds_key_certificate_and_roots_and_is_its_request_s_alone() {
     let keys: BTreeSet<_> = secret.data.as_ref().unwrap().keys().map(String::as_str).collect();
     assert_eq!(keys, BTreeSet::from(["ca.crt", "tls.crt", "tls.key"]));
     assert_eq!(secret.labels().get(LABEL_REQUEST_UID), granted.request.metadata.uid.as_ref());
-    assert_eq!(secret.owner_references().iter().map(|owner| &owner.uid).collect::<Vec<_>>(), [granted.request.metadata.uid.as_ref().unwrap()]);
+    assert_eq!(
+        secret.owner_references().iter().map(|owner| &owner.uid).collect::<Vec<_>>(),
+        [granted.request.metadata.uid.as_ref().unwrap()]
+    );
     let recorded = granted.lease.spec.secret.as_ref().unwrap();
     assert_eq!((&recorded.name, Some(&recorded.uid)), (&secret.name_any(), secret.metadata.uid.as_ref()));
     assert!(granted.request.status.unwrap().credential.unwrap().certificate.is_none(), "it is in the Secret");
@@ -136,12 +140,16 @@ async fn a_person_sees_the_workload_behind_a_request() {
 #[tokio::test]
 async fn two_asks_for_the_same_thing_are_two_credentials() {
     let here = shared();
-    let scene = Scene::set(&here.stage, "grants-twice").await;
+    here.offer("grants-twice", "orders", json!({})).await;
+    let pod = here.stage.pod("grants-twice", "orders-1", "orders").await.unwrap();
     let csr = Csr::new().unwrap();
     let ask = || async {
-        let request = scene.pod.ask_with_csr(&scene.name, Some("1m"), &csr).await.unwrap();
-        let request = scene.pod.answer(&request).await.unwrap();
-        here.stage.lease_of(&request).await.unwrap().unwrap()
+        let request = pod.ask_with_csr("grants-twice", Some("1m"), &csr).await.unwrap();
+        let request = pod.answer(&request).await.unwrap();
+        let lease = here.stage.lease_of(&request).await.unwrap().unwrap();
+        let credential = request.status.unwrap().credential.unwrap();
+        judge(Handed { chain: &credential.certificate.unwrap(), roots: &credential.ca_bundle }, &lease, &csr.key);
+        lease
     };
     let (one, other) = tokio::join!(ask(), ask());
     assert_ne!(one.name_any(), other.name_any());

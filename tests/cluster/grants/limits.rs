@@ -57,7 +57,7 @@ async fn each_pod_has_places_of_its_own_within_those_of_its_account() {
 async fn a_place_is_free_again_once_its_credential_is_dead_and_not_before() {
     let here = shared();
     let scene = Scene::on_terms(&here.stage, "limits-again", json!({"limits": {"live": 1}})).await;
-    let first = scene.granted("8s").await;
+    let first = scene.granted("15s").await;
     scene.pod.requests().delete(&kube::ResourceExt::name_any(&first.request), &Default::default()).await.unwrap();
     assert_eq!(granted_of(1, &scene, &scene.pod, "1m").await, 0, "given back, but verifiers accept it until its end");
     scene.closed(&first).await;

@@ -17,7 +17,12 @@ fn own_policy(namespace: &str, name: &str, account: &str, class: &str) -> Value 
 #[tokio::test]
 async fn without_a_policy_nothing_is_given_and_the_next_step_is_named() {
     let here = shared();
-    let scene = Scene::on_terms(&here.stage, "policies-none", json!({"subjects": [{"namespaces": ["policies-none"], "serviceAccountNames": ["another"]}]})).await;
+    let scene = Scene::on_terms(
+        &here.stage,
+        "policies-none",
+        json!({"subjects": [{"namespaces": ["policies-none"], "serviceAccountNames": ["another"]}]}),
+    )
+    .await;
     let denied = scene.denied(json!({})).await;
     assert_eq!((denied.reason.as_str(), denied.policy), ("NotPermitted", None));
     let said = "no policy permits class policies-none for service account policies-none of namespace policies-none: ask the platform team for a ClusterAccessPolicy";
@@ -31,7 +36,8 @@ async fn a_namespace_s_own_policy_hands_out_only_what_was_delegated_to_it() {
     let terms = json!({"subjects": [{"namespaces": ["somewhere-else"], "serviceAccountNames": ["another"]}]});
     let scene = Scene::on_terms(&here.stage, "policies-own", terms).await;
     here.stage.platform(own_policy("policies-own", "ours", &scene.name, &scene.name)).await.unwrap();
-    let waited = here.stage.cluster.kubectl(["wait", "-n", "policies-own", "--for=condition=Ready", "--timeout=30s", "dppol/ours"]).await.unwrap();
+    let waited =
+        here.stage.cluster.kubectl(["wait", "-n", "policies-own", "--for=condition=Ready", "--timeout=30s", "dppol/ours"]).await.unwrap();
     assert!(waited.status.success(), "{waited:?}");
     assert_eq!(scene.denied(json!({})).await.reason, "NotPermitted", "the class is delegated to nobody");
 
@@ -49,9 +55,13 @@ async fn a_forbid_outweighs_every_permit_and_does_not_say_what_it_is() {
     here.wait_ready("dpcpol/policies-the-ban").await;
     let denied = scene.denied(json!({"purpose": "mischief"})).await;
     assert_eq!(denied.reason, "Forbidden");
-    assert_eq!(denied.message, "a policy forbids class policies-forbid for service account policies-forbid of namespace policies-forbid: ask the platform team");
+    assert_eq!(
+        denied.message,
+        "a policy forbids class policies-forbid for service account policies-forbid of namespace policies-forbid: ask the platform team"
+    );
     // Definitely not true, so it does not apply. (A missing purpose would be an error, and a Forbid that cannot be told forbids.)
-    let request = scene.pod.ask("fine", json!({"className": scene.name, "csr": stage::Csr::new().unwrap().pem, "purpose": "reports"})).await.unwrap();
+    let request =
+        scene.pod.ask("fine", json!({"className": scene.name, "csr": stage::Csr::new().unwrap().pem, "purpose": "reports"})).await.unwrap();
     assert_eq!(scene.pod.answer(&request).await.unwrap().state(), daypass::api::RequestState::Active);
     assert_eq!(scene.denied(json!({})).await.reason, "Forbidden", "a Forbid that cannot be evaluated fails closed");
 }
@@ -67,7 +77,8 @@ async fn a_gate_that_does_not_hold_denies_with_the_policy_author_s_words() {
     let denied = scene.denied(json!({"purpose": "curiosity"})).await;
     assert_eq!((denied.reason.as_str(), denied.policy.as_deref()), ("GateFailed", Some("ClusterAccessPolicy/policies-gates")));
     assert_eq!(denied.message, "condition purpose does not hold: name a ticket in spec.purpose");
-    let request = scene.pod.ask("ticket", json!({"className": scene.name, "csr": stage::Csr::new().unwrap().pem, "purpose": "OPS-7"})).await.unwrap();
+    let request =
+        scene.pod.ask("ticket", json!({"className": scene.name, "csr": stage::Csr::new().unwrap().pem, "purpose": "OPS-7"})).await.unwrap();
     assert_eq!(scene.pod.answer(&request).await.unwrap().state(), daypass::api::RequestState::Active);
 }
 

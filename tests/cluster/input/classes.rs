@@ -33,7 +33,12 @@ async fn a_class_that_is_not_ready_issues_nothing_until_it_is() {
     let denied = scene.denied(json!({})).await;
     assert_eq!((denied.reason.as_str(), retry_seconds(&denied)), ("ClassUnavailable", Some(30)));
     assert!(denied.message.contains("CredentialClass input-not-ready is not Ready (InvalidNames)"), "{}", denied.message);
-    let told = here.stage.cluster.kubectl(["get", "dpclass/input-not-ready", "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}"]).await.unwrap();
+    let told = here
+        .stage
+        .cluster
+        .kubectl(["get", "dpclass/input-not-ready", "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}"])
+        .await
+        .unwrap();
     let told = String::from_utf8(told.stdout).unwrap();
     assert!(told.contains("spec.x509.subject.commonName") && told.contains("serviceAccout"), "{told}");
     scene.set_class(json!({})).await;

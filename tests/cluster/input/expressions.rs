@@ -28,7 +28,10 @@ async fn a_permit_that_does_not_compile_says_where_and_hands_out_nothing() {
         (json!({"when": "has(pod.metadata) &&\n  secrets.count > 1"}), "spec.when: 2:3: "),
         (json!({"when": "pod.metdata.name == 'a'"}), "spec.when: 1:"),
         (json!({"when": deep}), "spec.when: "),
-        (json!({"require": [{"name": "pinned", "expression": "pod.spec.containers.all(c, d.image != '')", "message": "no"}]}), "spec.require[pinned]: 1:"),
+        (
+            json!({"require": [{"name": "pinned", "expression": "pod.spec.containers.all(c, d.image != '')", "message": "no"}]}),
+            "spec.require[pinned]: 1:",
+        ),
     ];
     for (terms, said) in rows {
         scene.set_terms(terms).await;
