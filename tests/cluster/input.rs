@@ -3,4 +3,5 @@
 mod classes;
 mod csr;
 mod expressions;
+mod flood;
 mod schema;

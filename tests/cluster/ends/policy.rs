@@ -128,6 +128,29 @@ async fn a_class_that_no_longer_serves_the_namespace_or_the_delivery_ends_its_gr
     assert!(ended_by_policy(&other, &of_other).await.starts_with("class policy-class-csr no longer delivers by CSR"));
 }
 
+/// Nothing happens when a date passes, so the operator looks again by itself, once a minute.
+#[tokio::test]
+async fn a_policy_that_reached_its_end_or_its_hour_ends_its_grants_within_a_minute() {
+    let here = shared();
+    let date = Timestamp::now() + SignedDuration::from_secs(20);
+    let (dated, timed) = (Scene::set(&here.stage, "policy-dated"), Scene::set(&here.stage, "policy-timed"));
+    let (dated, timed) = (dated.await, timed.await);
+    dated.set_terms(json!({"expiresAt": date})).await;
+    timed.set_terms(json!({"when": format!("now < timestamp('{date}')")})).await;
+    for scene in [&dated, &timed] {
+        scene.ready().await;
+    }
+    for (scene, granted) in [(&dated, dated.granted("5m").await), (&timed, timed.granted("5m").await)] {
+        let left = Duration::try_from(date.duration_since(Timestamp::now())).unwrap_or_default();
+        let (lease, _) = scene.revoking(&granted, left + Duration::from_secs(60) + SOON).await;
+        let status = lease.status.unwrap();
+        assert_eq!(status.reason, Some(EndReason::PolicyChanged));
+        let late = status.ended_time.unwrap().duration_since(date);
+        println!("{}: ended {late:#} after its date", scene.name);
+        assert!((SignedDuration::ZERO..SignedDuration::from_secs(90)).contains(&late), "{late:#}");
+    }
+}
+
 /// Four deletions in one story, so that their grace passes once.
 #[tokio::test]
 async fn a_deletion_ends_grants_after_its_grace_unless_another_policy_permits_them_by_then() {
