@@ -74,7 +74,7 @@ impl Postgres {
         ];
         let server = [programs.join("postgres").display().to_string(), "-D".into(), data.display().to_string()];
         let words = words_as_postgres(&server);
-        let spec = Spec::new(&words[0], std::env::temp_dir().join(format!("daypass-postgres-{port}.log")))
+        let spec = Spec::new(&words[0], files.path("server.log"))
             .args(&words[1..])
             .args(settings.into_iter().flat_map(|setting| ["-c".to_owned(), setting]));
         let postgres = Self { port, process: Process::start(spec).unwrap(), programs, files };
@@ -116,12 +116,6 @@ impl Postgres {
             self.administer("SELECT 1").ok()
         };
         wait::until("PostgreSQL to answer", SOON, look).await.unwrap();
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        std::fs::remove_file(self.process.log()).ok();
     }
 }
 
