@@ -1,1 +1,17 @@
-//! The admission guard on a real API server: who may say, write and delete what.
+//! The admission guard on the real API server: every way to be somebody else that we know of, each a case with a name.
+//!
+//! No operator runs here. Service accounts may do everything by RBAC, the operator's too, so that each refusal is admission's. Cases are
+//! tables that are played to the end; what went differently is told together. Tests keep apart by namespace on one control plane, and those
+//! that take the guard itself apart have another ([`alone`]). What the operator makes of all this is in `continuity`.
+
+mod alone;
+mod asking;
+mod calls;
+mod confine;
+mod hostile;
+mod ledger;
+mod matrix;
+mod reserve;
+mod touching;
+mod webhook;
+mod world;
