@@ -6,7 +6,7 @@
 
 mod alone;
 mod asking;
-mod calls;
+pub mod calls;
 mod confine;
 mod hostile;
 mod ledger;

@@ -37,8 +37,10 @@ async fn with_the_stamp_a_request_says_who_asked_whatever_it_said_itself() {
             case("forged with generateName: overwritten", &asker, create(&asks, forged(json!({"generateName": "gen-"}))), true_one()),
             case("forged in a dry run: overwritten", &asker, create(&dry, forged(json!({"generateName": "dry-"}))), true_one()),
             case("forged by server-side apply: overwritten", &asker, apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))), true_one()),
-            case("the same apply without a requester: unchanged", &asker, apply(format!("{asks}/applied"), request("applied")), passes().says(&truth)),
-            case("apply of a forged requester over it: immutable", &asker, apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))), invalid("immutable")),
+            case("the forgery applied again: immutable", &asker, apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))), invalid("immutable")),
+            case("server-side apply of none: stamped", &asker, apply(format!("{asks}/bare"), request("bare")), true_one()),
+            case("the same apply again: unchanged", &asker, apply(format!("{asks}/bare"), request("bare")), passes().says(&truth)),
+            case("a forgery applied over it: immutable", &asker, apply(format!("{asks}/bare"), forged(json!({"name": "bare"}))), invalid("immutable")),
             case("a neighbour's requester: overwritten", &asker, create(&dry, with_requester(json!({"name": "n"}), json!({"podUID": "evil"}))), true_one()),
         ])
         .await;
