@@ -255,11 +255,12 @@ pub struct CredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub secret_name: Option<String>,
-    /// Certificate chain in PEM, leaf first, for delivery CSR.
+    /// Certificate chain in PEM, leaf first, for delivery CSR. Gone once the grant has ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub certificate: Option<String>,
-    /// Root certificates in PEM that verifiers of the same class trust.
+    /// Root certificates in PEM that verifiers of the same class trust. Gone once the grant has ended.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: String,
     /// Start of validity (backdated by 30 s for clock skew).
