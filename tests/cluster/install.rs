@@ -5,5 +5,6 @@ mod applied;
 mod play;
 mod rendered;
 mod rights;
+mod samples;
 mod tools;
 mod values;

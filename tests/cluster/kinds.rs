@@ -16,4 +16,4 @@ pub mod samples;
 mod selected;
 mod trial;
 
-pub use quiet::Author;
+pub use quiet::{Author, quiet};

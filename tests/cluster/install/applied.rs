@@ -22,6 +22,8 @@ async fn chart_and_base_each_install_in_one_go_and_an_uninstall_keeps_the_ledger
 
     let notes = helm(&["install", "daypass", &chart, "--create-namespace"]).await;
     assert!(notes.contains("hands out nothing yet"), "{notes}");
+    // What the notes advise.
+    kubectl(&cluster, &["label", "namespace", "daypass-system", "pod-security.kubernetes.io/enforce=restricted"]).await;
     let rendered = template(&[]).await.unwrap();
     let file = cluster.dir().join("rendered.json");
     let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": rendered.values().collect::<Vec<_>>()});

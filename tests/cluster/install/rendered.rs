@@ -10,7 +10,7 @@ const KEPT: &str = "helm.sh/resource-policy";
 
 /// Takes away what may differ, each with its reason, and fails if it is not there: an exception that is none is a mistake.
 fn same_but(chart: &mut BTreeMap<Identity, Value>, base: &mut BTreeMap<Identity, Value>) {
-    // Helm makes the namespace (--create-namespace) before it looks at any template.
+    // Helm makes the namespace (--create-namespace) before it looks at any template; its label is in the notes.
     let namespace = ["v1", "Namespace", "", "daypass-system"].map(str::to_owned);
     assert!(base.remove(&namespace).is_some());
     // An uninstall would delete the definitions and, with them, the ledger.
