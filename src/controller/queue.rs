@@ -279,7 +279,7 @@ mod tests {
     #[tokio::test]
     async fn the_earliest_of_two_times_wins() {
         let queue = queue();
-        let now = Timestamp::now();
+        let now = queue.clock.now();
         queue.add_at("ns", "a", now + SignedDuration::from_hours(1));
         queue.add_at("ns", "a", now - SignedDuration::from_secs(1));
         assert_eq!(queue.next().await.1, "a");

@@ -73,6 +73,7 @@ impl Counting<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::Clock;
 
     fn slot(taken: Instant) -> Slot {
         Slot { policy: "p".into(), username: "u".into(), pod_uid: "pod".into(), taken }
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_place_counts_until_it_is_given_back() {
-        let (slots, now) = (Slots::default(), Instant::now());
+        let (slots, now) = (Slots::default(), Clock::default().monotonic());
         slots.count(now).take("r", slot(now));
         assert_eq!(slots.count(now).of("u").count(), 1);
         assert_eq!(slots.count(now).of("somebody else").count(), 0);
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_place_that_nobody_gave_back_is_forgotten_in_the_end() {
-        let (slots, now) = (Slots::default(), Instant::now());
+        let (slots, now) = (Slots::default(), Clock::default().monotonic());
         slots.count(now).take("r", slot(now));
         assert_eq!(slots.count(now + FORGOTTEN_AFTER).of("u").count(), 0);
     }

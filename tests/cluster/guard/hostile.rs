@@ -58,7 +58,7 @@ async fn a_hostile_webhook_that_rewrites_the_stamp_is_put_right_or_refused() {
     for (namespace, reinvocation) in [("hostile-webhook", "Never"), ("hostile-webhook-again", "IfNeeded"), ("hostile-webhook-last", "Never")] {
         let (pod, asker) = world.pod(namespace, "orders-0", "orders").await;
         let configuration = webhook.configuration(namespace, reinvocation);
-        install(&admin, &[configuration.clone()]).await;
+        install(&admin, std::slice::from_ref(&configuration)).await;
         let answer = once_it_acts(&asker, namespace).await;
         matrix.same(&format!("{namespace}: what is stored is who asked, or nothing"), true, stored_truly(&answer, &pod));
         if namespace == "hostile-webhook-last" {
