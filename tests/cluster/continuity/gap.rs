@@ -15,7 +15,9 @@ async fn a_guard_edited_and_edited_back_or_made_anew_while_nobody_looked_is_not_
         let before = scene.since().await;
         assert!(scene.operator.stop().await.success(), "{gap}");
         match gap {
-            "edited and edited back" => scene.set_spec(Part::Binding, json!({"policyName": "verify.daypass.dev", "validationActions": ["Audit"]})).await,
+            "edited and edited back" => {
+                scene.set_spec(Part::Binding, json!({"policyName": "verify.daypass.dev", "validationActions": ["Audit"]})).await
+            }
             _ => scene.remove(Part::Policy).await,
         }
         scene.open().await;
@@ -43,7 +45,11 @@ async fn an_api_server_that_admits_a_canary_stops_everything_and_a_restart_does_
     scene.offer().await;
     scene.operator.stop().await;
     let proxy = Proxy::start(&scene.stage().cluster, canaries()).await.unwrap();
-    let second = |_: &Stage| OperatorOptions { pod: "daypass-1".into(), args: vec!["--apiserver".into(), proxy.url().to_string()], ..Default::default() };
+    let second = |_: &Stage| OperatorOptions {
+        pod: "daypass-1".into(),
+        args: vec!["--apiserver".into(), proxy.url().to_string()],
+        ..Default::default()
+    };
     let mut scene = scene;
     scene.operator = scene.stage().operator(&crate::support::daypass(), second(scene.stage())).await.unwrap();
     scene.operator.ready().await.unwrap();

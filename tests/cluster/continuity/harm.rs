@@ -78,12 +78,13 @@ async fn an_operator_that_never_saw_the_right_guard_waits_for_it() {
     // Unchanged is not right: a weaker policy that refuses every canary is no guard, however long it stands.
     scene.create(Part::Policy).await;
     scene.closed().await;
-    scene.set_spec(Part::Policy, {
-        let mut spec = Part::Policy.shipped();
-        spec["matchConstraints"]["namespaceSelector"] = but("elsewhere");
-        spec
-    })
-    .await;
+    scene
+        .set_spec(Part::Policy, {
+            let mut spec = Part::Policy.shipped();
+            spec["matchConstraints"]["namespaceSelector"] = but("elsewhere");
+            spec
+        })
+        .await;
     scene.it_is_said("a policy that is not ours", "is not the one of this version").await;
     let second = scene.ask().await;
     scene.denied_for_the_gap(&second, "a policy that is not ours").await;

@@ -74,7 +74,8 @@ impl Scene {
     pub async fn offer(&self) {
         self.stage().platform(class(SHOP)).await.unwrap();
         self.stage().platform(permit(SHOP, SHOP, "orders", SHOP, json!({}))).await.unwrap();
-        let waited = self.stage().cluster.kubectl(["wait", "--for=condition=Ready", "--timeout=60s", "dpclass/shop", "dpcpol/shop"]).await.unwrap();
+        let waited =
+            self.stage().cluster.kubectl(["wait", "--for=condition=Ready", "--timeout=60s", "dpclass/shop", "dpcpol/shop"]).await.unwrap();
         assert!(waited.status.success(), "{}", String::from_utf8_lossy(&waited.stderr));
     }
 
@@ -110,7 +111,9 @@ impl Scene {
             there.then(|| last.borrow().clone())
         })
         .await;
-        come.unwrap_or_else(|_| panic!("/readyz should say {this:?} and {that:?}; it says {}; log:\n{}", last.take(), self.operator.process.log_tail(20)))
+        come.unwrap_or_else(|_| {
+            panic!("/readyz should say {this:?} and {that:?}; it says {}; log:\n{}", last.take(), self.operator.process.log_tail(20))
+        })
     }
 
     /// Since when the guard has been in force, by what /readyz says; waits until it is.
@@ -127,7 +130,10 @@ impl Scene {
         let told = wait::until("the class's conditions", SOON, || async {
             let status = classes.get(SHOP).await.ok()?.status?;
             let is = |type_: &str, reason: &str| {
-                status.conditions.iter().any(|c| c.type_ == type_ && c.status == ConditionStatus::False && c.reason == reason && c.message.contains(why))
+                status
+                    .conditions
+                    .iter()
+                    .any(|c| c.type_ == type_ && c.status == ConditionStatus::False && c.reason == reason && c.message.contains(why))
             };
             (is("Ready", "GuardNotInForce") && is("GuardInForce", "NotInForce")).then_some(())
         });
@@ -135,7 +141,10 @@ impl Scene {
         let events = Api::<Event>::all(self.admin().0);
         let told = wait::until("the Event", SOON, || async {
             let list = events.list(&ListParams::default()).await.ok()?;
-            let about_us = |event: &Event| event.reason.as_deref() == Some("GuardNotInForce") && event.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(VERIFY));
+            let about_us = |event: &Event| {
+                event.reason.as_deref() == Some("GuardNotInForce")
+                    && event.regarding.as_ref().is_some_and(|r| r.name.as_deref() == Some(VERIFY))
+            };
             list.items.into_iter().find(about_us)
         });
         let event = told.await.unwrap();
@@ -144,7 +153,8 @@ impl Scene {
 
     /// Waits until the metrics hold this line.
     pub async fn metric(&self, line: &str) {
-        let come = wait::until(line, SOON, || async { self.operator.http("/metrics").await.ok()?.1.lines().any(|l| l == line).then_some(()) });
+        let come =
+            wait::until(line, SOON, || async { self.operator.http("/metrics").await.ok()?.1.lines().any(|l| l == line).then_some(()) });
         assert!(come.await.is_ok(), "{line}: {:?}", self.operator.http("/metrics").await);
     }
 
@@ -182,7 +192,8 @@ impl Scene {
         let spec = json!({"className": "x", "requester": requester});
         let body = json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"generateName": "x-"}, "spec": spec});
         let call = create(format!("/apis/daypass.dev/v1alpha1/namespaces/{SHOP}/accessrequests?dryRun=All"), body);
-        let come = wait::until("verify to come into force or out of it", SOON, || async { (admin.send(&call).await.code == code).then_some(()) });
+        let come =
+            wait::until("verify to come into force or out of it", SOON, || async { (admin.send(&call).await.code == code).then_some(()) });
         come.await.unwrap();
     }
 

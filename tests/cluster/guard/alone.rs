@@ -23,12 +23,14 @@ async fn the_guard_is_sound_as_kubernetes_sees_it_and_its_generation_tells_every
         let path = format!("{ADMISSION}/validatingadmissionpolicies/{policy}.daypass.dev");
         let checked = wait::until("the type check of the policy", Duration::from_secs(60), || async {
             let policy = admin.send(&get(&path)).await.json();
-            (policy["status"]["observedGeneration"] == policy["metadata"]["generation"]).then(|| policy["status"]["typeChecking"]["expressionWarnings"].clone())
+            (policy["status"]["observedGeneration"] == policy["metadata"]["generation"])
+                .then(|| policy["status"]["typeChecking"]["expressionWarnings"].clone())
         });
         matrix.same(&format!("the type check of {policy} warns of nothing"), Value::Null, checked.await.unwrap());
     }
 
-    let (policy, binding) = (format!("{ADMISSION}/validatingadmissionpolicies/{VERIFY}"), format!("{ADMISSION}/validatingadmissionpolicybindings/{VERIFY}"));
+    let (policy, binding) =
+        (format!("{ADMISSION}/validatingadmissionpolicies/{VERIFY}"), format!("{ADMISSION}/validatingadmissionpolicybindings/{VERIFY}"));
     let before = (sight(&admin, &policy).await, sight(&admin, &binding).await);
     for object in objects(world.stage().operator_name()) {
         apply(&admin.0, &object).await.unwrap();
@@ -39,9 +41,10 @@ async fn the_guard_is_sound_as_kubernetes_sees_it_and_its_generation_tells_every
     let same = (sight(&admin, &policy).await, sight(&admin, &binding).await);
     matrix.same("applying it again and annotating it change neither UID nor generation", &before, &same);
 
-    for (path, weak, strong) in
-        [(&policy, json!({"failurePolicy": "Ignore"}), json!({"failurePolicy": "Fail"})), (&binding, json!({"validationActions": ["Warn"]}), json!({"validationActions": ["Deny"]}))]
-    {
+    for (path, weak, strong) in [
+        (&policy, json!({"failurePolicy": "Ignore"}), json!({"failurePolicy": "Fail"})),
+        (&binding, json!({"validationActions": ["Warn"]}), json!({"validationActions": ["Deny"]})),
+    ] {
         matrix.one("an edit", &admin, merge(path, json!({"spec": weak})), passes()).await;
         matrix.one("its undoing", &admin, merge(path, json!({"spec": strong})), passes()).await;
     }
@@ -94,7 +97,12 @@ async fn nothing_that_holds_leases_is_deleted_before_a_drain_and_a_drain_that_li
             case("in the foreground too", &admin, delete(format!("{home}?propagationPolicy=Foreground")), refused("leave")),
             case("a CRD: refused until drained", &admin, delete(&crd), refused("leave")),
             case("all CRDs at once: refused", &admin, delete(CRDS), refused("leave")),
-            case("another namespace is none of its business", &admin, create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "passing"}})), created()),
+            case(
+                "another namespace is none of its business",
+                &admin,
+                create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "passing"}})),
+                created(),
+            ),
             case("and goes", &admin, delete("/api/v1/namespaces/passing"), passes()),
             case("the operator opens a lease", &operator, create(LEASES, lease("debt")), created()),
             case("somebody marks the namespace drained that is not", &admin, merge(&home, drained.clone()), passes()),
@@ -112,7 +120,12 @@ async fn nothing_that_holds_leases_is_deleted_before_a_drain_and_a_drain_that_li
     // Why leave exists: a CRD takes its objects along without asking admission about any of them.
     matrix
         .play([
-            case("the namespace is made again", &admin, create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})), created()),
+            case(
+                "the namespace is made again",
+                &admin,
+                create("/api/v1/namespaces", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}})),
+                created(),
+            ),
             case("a lease is open in it", &as_operator, create(LEASES, lease("debt")), created()),
             case("somebody marks the CRD drained that is not", &admin, merge(&crd, drained), passes()),
             case("and deletes it", &admin, delete(&crd), passes()),

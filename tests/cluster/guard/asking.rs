@@ -36,12 +36,32 @@ async fn with_the_stamp_a_request_says_who_asked_whatever_it_said_itself() {
             case("forged requester: overwritten", &asker, create(&asks, forged(json!({"name": "forged"}))), true_one()),
             case("forged with generateName: overwritten", &asker, create(&asks, forged(json!({"generateName": "gen-"}))), true_one()),
             case("forged in a dry run: overwritten", &asker, create(&dry, forged(json!({"generateName": "dry-"}))), true_one()),
-            case("forged by server-side apply: overwritten", &asker, apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))), true_one()),
-            case("the forgery applied again: immutable", &asker, apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))), invalid("immutable")),
+            case(
+                "forged by server-side apply: overwritten",
+                &asker,
+                apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))),
+                true_one(),
+            ),
+            case(
+                "the forgery applied again: immutable",
+                &asker,
+                apply(format!("{asks}/applied"), forged(json!({"name": "applied"}))),
+                invalid("immutable"),
+            ),
             case("server-side apply of none: stamped", &asker, apply(format!("{asks}/bare"), request("bare")), true_one()),
             case("the same apply again: unchanged", &asker, apply(format!("{asks}/bare"), request("bare")), passes().says(&truth)),
-            case("a forgery applied over it: immutable", &asker, apply(format!("{asks}/bare"), forged(json!({"name": "bare"}))), invalid("immutable")),
-            case("a neighbour's requester: overwritten", &asker, create(&dry, with_requester(json!({"name": "n"}), json!({"podUID": "evil"}))), true_one()),
+            case(
+                "a forgery applied over it: immutable",
+                &asker,
+                apply(format!("{asks}/bare"), forged(json!({"name": "bare"}))),
+                invalid("immutable"),
+            ),
+            case(
+                "a neighbour's requester: overwritten",
+                &asker,
+                create(&dry, with_requester(json!({"name": "n"}), json!({"podUID": "evil"}))),
+                true_one(),
+            ),
         ])
         .await;
     let mut preset = request("preset");
@@ -88,7 +108,12 @@ async fn without_the_stamp_only_the_whole_truth_is_taken() {
             case("a neighbour's true requester: refused", &asker, create(&asks, neighbours), not_who_asked()),
             case("no requester: the schema answers", &asker, create(&asks, request("none")), invalid("spec.requester: Required")),
             case("the truth: taken", &asker, create(&asks, with_requester(json!({"name": "true"}), truth.clone())), created()),
-            case("the truth by server-side apply: taken", &asker, apply(format!("{asks}/b"), with_requester(json!({"name": "b"}), truth)), created()),
+            case(
+                "the truth by server-side apply: taken",
+                &asker,
+                apply(format!("{asks}/b"), with_requester(json!({"name": "b"}), truth)),
+                created(),
+            ),
         ])
         .await;
     matrix.holds();
@@ -126,9 +151,19 @@ async fn only_a_token_of_a_pod_of_the_namespace_may_ask() {
             case("impersonation of the account alone: refused", &bare, ask(), refused("verify")),
             case("impersonation with its UID but no pod: refused", &with_uid, ask(), refused("verify").says("bound to a pod")),
             case("impersonation with a pod but no UID: refused", &no_uid, ask(), refused("verify").says("of this namespace")),
-            case("impersonation of an account of another namespace: refused", &stranger_as, ask(), refused("verify").says("of this namespace")),
+            case(
+                "impersonation of an account of another namespace: refused",
+                &stranger_as,
+                ask(),
+                refused("verify").says("of this namespace"),
+            ),
             case("a namespace whose name begins with ours: refused", &longer, ask(), refused("verify").says("of this namespace")),
-            case("a finalizer: refused", &asker, create(&asks, request_with(json!({"name": "x", "finalizers": ["example.com/f"]}))), refused("verify").says("no finalizers")),
+            case(
+                "a finalizer: refused",
+                &asker,
+                create(&asks, request_with(json!({"name": "x", "finalizers": ["example.com/f"]}))),
+                refused("verify").says("no finalizers"),
+            ),
             case("owned by another pod: refused", &asker, owned("Pod", &other_pod), refused("verify").says("owned by nothing but")),
             case("owned by another kind: refused", &asker, owned("ConfigMap", &pod), refused("verify").says("owned by nothing but")),
             case("owned by the pod that asks: taken", &asker, owned("Pod", &pod), created()),
@@ -144,11 +179,20 @@ async fn an_administrator_who_forges_a_pod_is_admitted_and_named_in_the_audit_lo
     let who = identity::parse(&pod.token).unwrap().requester;
     let forger = world.pretending(&who.username, Some(&who.uid), &[("pod-name", &who.pod_name), ("pod-uid", &who.pod_uid)]);
     let says = format!("\"podUID\":\"{}\"", who.pod_uid);
-    matrix.one("impersonation with UID and pod: a known limit", &forger, create(requests("asking-forged"), request("forged")), created().says(&says)).await;
+    matrix
+        .one(
+            "impersonation with UID and pod: a known limit",
+            &forger,
+            create(requests("asking-forged"), request("forged")),
+            created().says(&says),
+        )
+        .await;
     matrix.holds();
     let logged = || async {
         let events = world.stage().cluster.audit().unwrap();
-        events.into_iter().find(|e| e.is("create", "accessrequests") && e.object_ref.as_ref().is_some_and(|o| o.namespace == "asking-forged"))
+        events
+            .into_iter()
+            .find(|e| e.is("create", "accessrequests") && e.object_ref.as_ref().is_some_and(|o| o.namespace == "asking-forged"))
     };
     let event = wait::until("the create in the audit log", Duration::from_secs(20), logged).await.unwrap();
     assert_eq!((event.code(), event.user.username.as_str(), event.username()), (201, "admin", who.username.as_str()));

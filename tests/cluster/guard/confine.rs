@@ -33,31 +33,82 @@ async fn of_secrets_the_operator_touches_only_its_own_and_can_make_no_token() {
     let s = secrets("confine-secrets");
     let labelled = |name: &str, kind: &str| secret(json!({"name": name, "labels": {LABEL: "u1"}}), kind);
     let ca = |name: &str| secret(json!({"name": name, "labels": {"daypass.dev/ca": "x"}}), "Opaque");
-    let for_account = json!({"name": "daypass-sa", "labels": {LABEL: "u1"}, "annotations": {"kubernetes.io/service-account.name": "orders"}});
+    let for_account =
+        json!({"name": "daypass-sa", "labels": {LABEL: "u1"}, "annotations": {"kubernetes.io/service-account.name": "orders"}});
     let no = || refused("confine");
     matrix
         .play([
             case("an empty TLS reserve", &operator, create(&s, reserved("daypass-a", "u1")), created()),
             case("an Opaque one", &operator, create(&s, labelled("daypass-opaque", "Opaque")), created()),
-            case("a service-account token for any account: refused", &operator, create(&s, secret(for_account, "kubernetes.io/service-account-token")), no()),
-            case("a bootstrap token: refused", &operator, create(secrets("kube-system"), labelled("daypass-boot", "bootstrap.kubernetes.io/token")), no()),
+            case(
+                "a service-account token for any account: refused",
+                &operator,
+                create(&s, secret(for_account, "kubernetes.io/service-account-token")),
+                no(),
+            ),
+            case(
+                "a bootstrap token: refused",
+                &operator,
+                create(secrets("kube-system"), labelled("daypass-boot", "bootstrap.kubernetes.io/token")),
+                no(),
+            ),
             case("another type: refused", &operator, create(&s, labelled("daypass-b", "example.com/own")), no()),
             case("another name: refused", &operator, create(&s, reserved("other", "u1")), no()),
-            case("another generateName: refused", &operator, create(&s, secret(json!({"generateName": "x-", "labels": {LABEL: "u1"}}), "Opaque")), no()),
+            case(
+                "another generateName: refused",
+                &operator,
+                create(&s, secret(json!({"generateName": "x-", "labels": {LABEL: "u1"}}), "Opaque")),
+                no(),
+            ),
             case("no label: refused", &operator, create(&s, secret(json!({"name": "daypass-b"}), "Opaque")), no()),
             case("an empty label: refused", &operator, create(&s, reserved("daypass-b", "")), no()),
             case("an authority's label outside its namespace: refused", &operator, create(&s, ca("daypass-b")), no()),
             case("an authority in its namespace", &operator, create(secrets(HOME), ca("daypass-ca-x")), created()),
-            case("an unlabelled one in its namespace: refused", &operator, create(secrets(HOME), secret(json!({"name": "daypass-b"}), "Opaque")), no()),
-            case("a finalizer at birth: refused", &operator, create(&s, secret(json!({"name": "daypass-b", "labels": {LABEL: "u1"}, "finalizers": ["example.com/f"]}), "Opaque")), no()),
+            case(
+                "an unlabelled one in its namespace: refused",
+                &operator,
+                create(secrets(HOME), secret(json!({"name": "daypass-b"}), "Opaque")),
+                no(),
+            ),
+            case(
+                "a finalizer at birth: refused",
+                &operator,
+                create(&s, secret(json!({"name": "daypass-b", "labels": {LABEL: "u1"}, "finalizers": ["example.com/f"]}), "Opaque")),
+                no(),
+            ),
             // Which namespaces it may deliver into is for RBAC to say.
-            case("a reserve in another namespace passes admission", &operator, create(secrets("confine-elsewhere"), reserved("daypass-a", "u1")), created()),
-            case("an empty patch reads a foreign Secret: refused, and nothing leaks", &operator, merge(format!("{s}/plain"), json!({})), no().never("Zm9yZWlnbi1wYXNzd29yZA")),
-            case("an empty patch reads a foreign token: refused", &operator, merge(format!("{s}/legacy"), json!({})), no().never("\"token\"")),
-            case("adopting a foreign Secret: refused", &operator, merge(format!("{s}/plain"), json!({"metadata": {"labels": {LABEL: "u1"}}})), no()),
+            case(
+                "a reserve in another namespace passes admission",
+                &operator,
+                create(secrets("confine-elsewhere"), reserved("daypass-a", "u1")),
+                created(),
+            ),
+            case(
+                "an empty patch reads a foreign Secret: refused, and nothing leaks",
+                &operator,
+                merge(format!("{s}/plain"), json!({})),
+                no().never("Zm9yZWlnbi1wYXNzd29yZA"),
+            ),
+            case(
+                "an empty patch reads a foreign token: refused",
+                &operator,
+                merge(format!("{s}/legacy"), json!({})),
+                no().never("\"token\""),
+            ),
+            case(
+                "adopting a foreign Secret: refused",
+                &operator,
+                merge(format!("{s}/plain"), json!({"metadata": {"labels": {LABEL: "u1"}}})),
+                no(),
+            ),
             case("replacing a foreign Secret: refused", &operator, put(format!("{s}/plain"), labelled("plain", "Opaque")), no()),
             case("deleting a foreign Secret: refused", &operator, delete(format!("{s}/plain")), no()),
-            case("deleting a collection with foreign ones: refused", &operator, delete(format!("{s}?fieldSelector=metadata.name%3Dplain")), no()),
+            case(
+                "deleting a collection with foreign ones: refused",
+                &operator,
+                delete(format!("{s}?fieldSelector=metadata.name%3Dplain")),
+                no(),
+            ),
         ])
         .await;
     let test = |value: &str| json!([{"op": "test", "path": "/metadata/labels/daypass.dev~1request-uid", "value": value}]);
@@ -71,10 +122,25 @@ async fn of_secrets_the_operator_touches_only_its_own_and_can_make_no_token() {
             case("the label test on a foreign Secret", &operator, json_patch(format!("{s}/plain"), test("u1")), code(422)),
             case("filling its own", &operator, merge(&a, json!({"data": {"tls.crt": "dg==", "tls.key": "dg=="}})), passes()),
             case("another type for its own: refused by the API", &operator, merge(&a, json!({"type": "Opaque"})), invalid("immutable")),
-            case("handing it to another request: refused", &operator, merge(&a, json!({"metadata": {"labels": {LABEL: "u2"}}})), no().says("for ever")),
+            case(
+                "handing it to another request: refused",
+                &operator,
+                merge(&a, json!({"metadata": {"labels": {LABEL: "u2"}}})),
+                no().says("for ever"),
+            ),
             case("dropping its label: refused", &operator, merge(&a, json!({"metadata": {"labels": null}})), no()),
-            case("a finalizer on its own: refused", &operator, merge(&a, json!({"metadata": {"finalizers": ["example.com/f"]}})), no().says("no finalizers")),
-            case("asking whether it is there, another UID: 409", &operator, delete_with(format!("{s}/daypass-opaque"), probe(&uid)), code(409)),
+            case(
+                "a finalizer on its own: refused",
+                &operator,
+                merge(&a, json!({"metadata": {"finalizers": ["example.com/f"]}})),
+                no().says("no finalizers"),
+            ),
+            case(
+                "asking whether it is there, another UID: 409",
+                &operator,
+                delete_with(format!("{s}/daypass-opaque"), probe(&uid)),
+                code(409),
+            ),
             case("asking whether it is there, the same UID", &operator, delete_with(&a, probe(&uid)), passes()),
             case("making it immutable", &operator, merge(&a, json!({"immutable": true})), passes()),
             case("deleting its own, immutable or not", &operator, delete_with(&a, json!({"preconditions": {"uid": uid}})), passes()),
@@ -180,7 +246,9 @@ async fn rbac_withholds_what_admission_cannot_refuse() {
         let spec = json!({"user": here.stage.operator_name().username(), "groups": ["system:serviceaccounts", "system:authenticated"], "resourceAttributes": attributes});
         let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec});
         let name = format!("{verb} {resource} {subresource} in namespace {namespace:?}: withheld");
-        matrix.one(&name, &admin, create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review), created().says("\"allowed\":false")).await;
+        matrix
+            .one(&name, &admin, create("/apis/authorization.k8s.io/v1/subjectaccessreviews", review), created().says("\"allowed\":false"))
+            .await;
     }
     matrix.holds();
 }

@@ -55,7 +55,9 @@ async fn a_hostile_webhook_that_rewrites_the_stamp_is_put_right_or_refused() {
         {"op": "add", "path": "/metadata/labels", "value": {MARK: "yes"}},
     ]));
     world.unstamped("hostile-webhook-last").await;
-    for (namespace, reinvocation) in [("hostile-webhook", "Never"), ("hostile-webhook-again", "IfNeeded"), ("hostile-webhook-last", "Never")] {
+    for (namespace, reinvocation) in
+        [("hostile-webhook", "Never"), ("hostile-webhook-again", "IfNeeded"), ("hostile-webhook-last", "Never")]
+    {
         let (pod, asker) = world.pod(namespace, "orders-0", "orders").await;
         let configuration = webhook.configuration(namespace, reinvocation);
         install(&admin, std::slice::from_ref(&configuration)).await;

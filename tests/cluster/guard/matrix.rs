@@ -79,7 +79,9 @@ impl Expected {
     fn differs(&self, answer: &Answer) -> Option<String> {
         // Messages are JSON strings in the body, with some characters escaped.
         let text = answer.text.replace("\\\"", "\"").replace("\\u003c", "<").replace("\\u003e", ">").replace("\\u0026", "&");
-        let ok = answer.code == self.code && self.says.iter().all(|says| text.contains(says)) && !self.never.iter().any(|never| text.contains(never));
+        let ok = answer.code == self.code
+            && self.says.iter().all(|says| text.contains(says))
+            && !self.never.iter().any(|never| text.contains(never));
         let message = answer.field("/message");
         let got = if message.is_empty() { text.chars().take(400).collect() } else { message };
         (!ok).then(|| format!("wanted {} saying {:?} and never {:?}\n      got {}: {got}", self.code, self.says, self.never, answer.code))

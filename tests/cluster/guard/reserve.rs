@@ -39,17 +39,32 @@ async fn nobody_but_the_operator_makes_changes_or_deletes_a_secret_of_ours() {
             case("an editor's own Secret", &ed, create(&s, secret(json!({"name": "plain"}), "Opaque")), created()),
             case("making one with our label: refused", &ed, create(&s, reserved("daypass-x", "u1")), no()),
             case("a pod making one with our label: refused", &pod, create(&s, reserved("daypass-x", "u1")), no()),
-            case("making one with an authority's label: refused", &ed, create(&s, secret(json!({"name": "x", "labels": {"daypass.dev/ca": "x"}}), "Opaque")), no()),
+            case(
+                "making one with an authority's label: refused",
+                &ed,
+                create(&s, secret(json!({"name": "x", "labels": {"daypass.dev/ca": "x"}}), "Opaque")),
+                no(),
+            ),
             case("labelling an own Secret: refused", &ed, merge(format!("{s}/plain"), label("u1".into())), no()),
             case("its data: refused", &ed, merge(&ours, json!({"data": {"tls.key": "eA=="}})), no()),
             case("an update that drops the label: refused", &ed, put(&ours, unlabelled), no()),
             case("unlabelling: refused", &ed, merge(&ours, label(json!(null))), no()),
             case("an annotation: refused", &ed, merge(&ours, json!({"metadata": {"annotations": {"a": "b"}}})), no()),
             case("a finalizer: refused", &ed, merge(&ours, json!({"metadata": {"finalizers": ["example.com/f"]}})), no()),
-            case("an owner: refused", &ed, merge(&ours, json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "x"}]}})), no()),
+            case(
+                "an owner: refused",
+                &ed,
+                merge(&ours, json!({"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": "x"}]}})),
+                no(),
+            ),
             case("making it immutable: refused", &ed, merge(&ours, json!({"immutable": true})), no()),
             case("server-side apply: refused", &ed, apply(&ours, filled), no()),
-            case("server-side apply of the same content: refused, it would take co-ownership", &ed, apply(&ours, reserved("daypass-a", "u1")), no()),
+            case(
+                "server-side apply of the same content: refused, it would take co-ownership",
+                &ed,
+                apply(&ours, reserved("daypass-a", "u1")),
+                no(),
+            ),
             case("deleting it: refused", &ed, delete(&ours), no()),
             case("deleting it as a collection: refused", &ed, delete(format!("{s}?labelSelector=daypass.dev%2Frequest-uid")), no()),
             case("an admin's delete: refused", &admin, delete(&ours), no()),
@@ -83,8 +98,18 @@ async fn the_garbage_collector_takes_our_secrets_with_their_requests_however_the
     matrix
         .play([
             case("a request goes", &asker, delete(format!("{r}/background")), passes()),
-            case("one goes in the foreground", &asker, delete_with(format!("{r}/foreground"), json!({"propagationPolicy": "Foreground"})), passes()),
-            case("one goes and leaves an orphan", &asker, delete_with(format!("{r}/orphaned"), json!({"propagationPolicy": "Orphan"})), passes()),
+            case(
+                "one goes in the foreground",
+                &asker,
+                delete_with(format!("{r}/foreground"), json!({"propagationPolicy": "Foreground"})),
+                passes(),
+            ),
+            case(
+                "one goes and leaves an orphan",
+                &asker,
+                delete_with(format!("{r}/orphaned"), json!({"propagationPolicy": "Orphan"})),
+                passes(),
+            ),
         ])
         .await;
     matrix.soon("its Secret is collected", &admin, get(format!("{s}/daypass-background")), code(404)).await;
@@ -113,11 +138,23 @@ async fn a_tenant_s_dependent_cannot_hold_a_secret_of_ours_against_the_operator(
     matrix
         .play([
             case("a tenant hangs an object of its own on the Secret", &ed, create(maps, anchor), created()),
-            case("and deletes the request in the foreground", &asker, delete_with(format!("{r}/held"), json!({"propagationPolicy": "Foreground"})), passes()),
+            case(
+                "and deletes the request in the foreground",
+                &asker,
+                delete_with(format!("{r}/held"), json!({"propagationPolicy": "Foreground"})),
+                passes(),
+            ),
         ])
         .await;
     matrix.soon("the Secret is held", &admin, get(format!("{s}/daypass-held")), passes().says("foregroundDeletion")).await;
-    matrix.one("the operator deletes it in the background", &operator, delete_with(format!("{s}/daypass-held"), json!({"propagationPolicy": "Background"})), passes()).await;
+    matrix
+        .one(
+            "the operator deletes it in the background",
+            &operator,
+            delete_with(format!("{s}/daypass-held"), json!({"propagationPolicy": "Background"})),
+            passes(),
+        )
+        .await;
     matrix.soon("and it is gone", &admin, get(format!("{s}/daypass-held")), code(404)).await;
     matrix.one("the tenant lets go", &ed, merge(format!("{maps}/anchor"), json!({"metadata": {"finalizers": null}})), passes()).await;
     matrix.holds();

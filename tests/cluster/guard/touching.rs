@@ -23,27 +23,53 @@ async fn a_request_changes_only_in_what_means_nothing_and_its_status_by_the_oper
     forged["spec"]["requester"] = somebody_else();
     let finalizer = json!({"metadata": {"finalizers": ["example.com/f"]}});
     let active = json!({"status": {"state": "Active"}});
-    let applied = json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"name": "a"}, "status": {"state": "Active"}});
+    let applied =
+        json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"name": "a"}, "status": {"state": "Active"}});
     let mut taken = stored.clone();
     taken["status"]["state"] = "Active".into();
     matrix
         .play([
             case("the status by update: refused", &asker, put(&status, taken), refused("ledger")),
             case("its spec by merge patch: immutable", &asker, merge(&a, json!({"spec": {"className": "other"}})), invalid("immutable")),
-            case("its requester by JSON patch: immutable", &asker, json_patch(&a, json!([{"op": "replace", "path": "/spec/requester/podUID", "value": "evil"}])), invalid("immutable")),
+            case(
+                "its requester by JSON patch: immutable",
+                &asker,
+                json_patch(&a, json!([{"op": "replace", "path": "/spec/requester/podUID", "value": "evil"}])),
+                invalid("immutable"),
+            ),
             case("its requester by update: immutable", &asker, put(&a, forged), invalid("immutable")),
-            case("its requester by an admin: immutable", &admin, merge(&a, json!({"spec": {"requester": somebody_else()}})), invalid("immutable")),
+            case(
+                "its requester by an admin: immutable",
+                &admin,
+                merge(&a, json!({"spec": {"requester": somebody_else()}})),
+                invalid("immutable"),
+            ),
             case("a finalizer by an admin: refused", &admin, merge(&a, finalizer.clone()), refused("verify").says("no finalizers")),
             case("a finalizer by the pod: refused", &asker, merge(&a, finalizer.clone()), refused("verify").says("no finalizers")),
-            case("a foreign owner by an admin: refused", &admin, merge(&a, json!({"metadata": {"ownerReferences": owned_by("Pod", &other_pod)}})), refused("verify").says("owned by nothing but")),
+            case(
+                "a foreign owner by an admin: refused",
+                &admin,
+                merge(&a, json!({"metadata": {"ownerReferences": owned_by("Pod", &other_pod)}})),
+                refused("verify").says("owned by nothing but"),
+            ),
             case("a label by an admin: passes", &admin, merge(&a, json!({"metadata": {"labels": {"team": "x"}}})), passes()),
             case("a label by the pod: passes", &asker, merge(&a, json!({"metadata": {"labels": {"team": "y"}}})), passes()),
-            case("a label by a neighbour: refused", &neighbour, merge(&a, json!({"metadata": {"labels": {"team": "z"}}})), refused("verify").says("its own pod")),
+            case(
+                "a label by a neighbour: refused",
+                &neighbour,
+                merge(&a, json!({"metadata": {"labels": {"team": "z"}}})),
+                refused("verify").says("its own pod"),
+            ),
             case("the status by the pod: refused", &asker, merge(&status, active.clone()), refused("ledger")),
             case("the status by an admin: refused", &admin, merge(&status, active.clone()), refused("ledger")),
             case("the status by server-side apply: refused", &asker, apply(&status, applied), refused("ledger")),
             case("a status in an update of the request is ignored", &asker, merge(&a, active.clone()), passes().never("Active")),
-            case("the status by the operator; metadata in it is ignored", &operator, merge(&status, json!({"metadata": finalizer["metadata"], "status": {"state": "Active"}})), passes().says("\"state\":\"Active\"").never("example.com")),
+            case(
+                "the status by the operator; metadata in it is ignored",
+                &operator,
+                merge(&status, json!({"metadata": finalizer["metadata"], "status": {"state": "Active"}})),
+                passes().says("\"state\":\"Active\"").never("example.com"),
+            ),
         ])
         .await;
     let after = admin.send(&get(&a)).await.json();
@@ -70,7 +96,12 @@ async fn a_request_is_deleted_by_its_pod_and_by_people_but_by_no_neighbour() {
     matrix
         .play([
             case("by a neighbour: refused", &neighbour, delete(path("a")), its_own()),
-            case("by a neighbour in the foreground: refused", &neighbour, delete_with(path("a"), json!({"propagationPolicy": "Foreground"})), its_own()),
+            case(
+                "by a neighbour in the foreground: refused",
+                &neighbour,
+                delete_with(path("a"), json!({"propagationPolicy": "Foreground"})),
+                its_own(),
+            ),
             case("by a neighbour as a collection: refused", &neighbour, delete(&asks), its_own()),
             case("by an unbound token of the same account: refused", &unbound, delete(path("a")), its_own()),
             case("by impersonation of the account: refused", &bare, delete(path("a")), its_own()),
@@ -82,8 +113,18 @@ async fn a_request_is_deleted_by_its_pod_and_by_people_but_by_no_neighbour() {
             case("by the operator", &operator, delete(path("d")), passes()),
             case("a neighbour has one of its own", &neighbour, create(&asks, request("mine")), created()),
             case("its own as a collection", &neighbour, delete(format!("{asks}?fieldSelector=metadata.name%3Dmine")), passes()),
-            case("owned by its pod", &asker, create(&asks, request_with(json!({"name": "owned", "ownerReferences": owned_by("Pod", &pod)}))), created()),
-            case("an admin's foreground delete begins", &admin, delete_with(path("owned"), json!({"propagationPolicy": "Foreground"})), passes()),
+            case(
+                "owned by its pod",
+                &asker,
+                create(&asks, request_with(json!({"name": "owned", "ownerReferences": owned_by("Pod", &pod)}))),
+                created(),
+            ),
+            case(
+                "an admin's foreground delete begins",
+                &admin,
+                delete_with(path("owned"), json!({"propagationPolicy": "Foreground"})),
+                passes(),
+            ),
         ])
         .await;
     matrix.soon("and the garbage collector finishes it", &admin, get(path("owned")), code(404)).await;
@@ -100,7 +141,12 @@ async fn the_control_plane_s_own_accounts_pass_in_their_own_namespace_too() {
     matrix
         .play([
             case("a pod of kube-system asks", &asker, create(&asks, request("fg")), created()),
-            case("an admin's foreground delete begins", &admin, delete_with(format!("{asks}/fg"), json!({"propagationPolicy": "Foreground"})), passes()),
+            case(
+                "an admin's foreground delete begins",
+                &admin,
+                delete_with(format!("{asks}/fg"), json!({"propagationPolicy": "Foreground"})),
+                passes(),
+            ),
             case("a request owned by its pod", &asker, create(&asks, owned), created()),
         ])
         .await;

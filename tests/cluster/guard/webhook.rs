@@ -82,7 +82,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, patch: &Value, asked: &At
         "uid": review["request"]["uid"], "allowed": true, "patchType": "JSONPatch", "patch": BASE64.encode(patch.to_string().as_bytes()),
     });
     let answer = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}).to_string();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
+    let head =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", answer.len());
     let stream = stream.get_mut();
     stream.write_all(format!("{head}{answer}").as_bytes()).ok()?;
     stream.conn.send_close_notify();
