@@ -1,21 +1,31 @@
 //! Watches the admission guard, keeps the canary singing at every API server, and keeps the record that makes a restart deny nobody.
 //!
+//! A watch may be late: the process was frozen, or the connection hangs. A request from a gap that the watch has not shown yet would be
+//! believed, so whoever is about to issue waits for a look at the two objects ([`Guard::look`]): equality with the record at a moment after
+//! the request was made proves that there was no gap when it was made.
+//!
 //! The conclusions are drawn in `core::guard`; this is its eyes, voice and memory.
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::StreamExt;
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
-use kube::{Api, Client, Config, Resource, ResourceExt, runtime::watcher};
+use kube::{Api, Client, Config, Resource, ResourceExt, api::ListParams, runtime::watcher};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-use super::{ApiError, Clock, act::Writer, canary, client, identity};
+use super::{
+    ApiError, Clock,
+    act::Writer,
+    canary, client,
+    client::{CALL_TIMEOUT, call},
+    identity,
+};
 use crate::{
     core::{
         guard::{Answer, GuardState, Record, Seen},
@@ -33,6 +43,11 @@ const CANARY_WHILE_UNPROVEN: Duration = Duration::from_millis(500);
 const WATCH_SECONDS: u32 = 20;
 /// Before a watch of the guard begins again.
 const WATCH_PAUSE: Duration = Duration::from_millis(500);
+/// A look that began this long before it is asked for still serves, so that a burst shares looks. An API server takes up to a second until
+/// it no longer applies a policy that was taken away, so a request that nobody verified is younger than its gap by more than this.
+const SHARED_LOOK: Duration = Duration::from_millis(50);
+/// Between two looks when one has failed.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The ConfigMap with the record.
 const RECORD: &str = "daypass-guard";
 
@@ -43,6 +58,10 @@ pub struct Guard {
     look: Notify,
     /// Told when what a decision may rely on has changed.
     changed: Notify,
+    /// Woken when somebody waits for a look.
+    wanted: Notify,
+    /// When the last look that succeeded began.
+    looked: watch::Sender<Option<Instant>>,
     clock: Arc<Clock>,
 }
 
@@ -63,12 +82,35 @@ impl Guard {
     pub fn new(settings: &Settings, clock: Arc<Clock>) -> Arc<Self> {
         let servers = servers(settings).iter().map(ToString::to_string).collect();
         let state = Mutex::new(GuardState::new(settings.shipped.clone(), servers));
-        Arc::new(Self { state, look: Notify::new(), changed: Notify::new(), clock })
+        Arc::new(Self {
+            state,
+            look: Notify::new(),
+            changed: Notify::new(),
+            wanted: Notify::new(),
+            looked: watch::Sender::new(None),
+            clock,
+        })
     }
 
     /// What a decision may rely on now.
     pub fn facts(&self) -> GuardFacts {
         self.state().facts(self.clock.now())
+    }
+
+    /// Returns once the facts rest on a look at the guard that is no older than this call, but for [`SHARED_LOOK`]. Whoever is about to
+    /// issue calls it after the request was seen, and then asks for the facts.
+    pub async fn look(&self) -> Result<(), ApiError> {
+        let called = self.clock.monotonic();
+        let mut looked = self.looked.subscribe();
+        let fresh = |began: &Option<Instant>| began.is_some_and(|began| began + SHARED_LOOK >= called);
+        if fresh(&looked.borrow()) {
+            return Ok(());
+        }
+        self.wanted.notify_one();
+        match tokio::time::timeout(CALL_TIMEOUT, looked.wait_for(fresh)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(ApiError::NoAnswer(format!("the admission guard could not be looked at within {} s", CALL_TIMEOUT.as_secs()))),
+        }
     }
 
     /// Returns when the facts may have changed.
@@ -82,6 +124,7 @@ impl Guard {
         tokio::join!(
             self.watch::<ValidatingAdmissionPolicy>(&client, 0, &sightings),
             self.watch::<ValidatingAdmissionPolicyBinding>(&client, 1, &sightings),
+            self.look_when_wanted(&client),
             self.sing(&settings, &writer),
         );
     }
@@ -128,12 +171,33 @@ impl Guard {
         if let Some(sighting) = sighting {
             both[mine].0 = sighting;
         }
-        let mut state = self.state();
-        state.blind((!both.iter().all(|(_, sees)| *sees)).then_some(now));
-        if let (Some(policy), Some(binding)) = (both[0].0.clone().known(), both[1].0.clone().known())
-            && state.see(policy, binding)
-        {
-            drop(state);
+        self.state().blind((!both.iter().all(|(_, sees)| *sees)).then_some(now));
+        if let (Some(policy), Some(binding)) = (both[0].0.clone().known(), both[1].0.clone().known()) {
+            self.see(policy, binding);
+        }
+    }
+
+    /// Looks whenever somebody waits for it, at most as often as looks can be shared.
+    async fn look_when_wanted(&self, client: &Client) {
+        loop {
+            self.wanted.notified().await;
+            let began = self.clock.monotonic();
+            match tokio::try_join!(find::<ValidatingAdmissionPolicy>(client), find::<ValidatingAdmissionPolicyBinding>(client)) {
+                Ok((policy, binding)) => {
+                    self.see(policy, binding);
+                    self.looked.send_replace(Some(began));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot look at the admission guard; trying again");
+                    self.wanted.notify_one();
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn see(&self, policy: Option<Seen>, binding: Option<Seen>) {
+        if self.state().see(policy, binding) {
             self.look.notify_one();
             self.changed.notify_waiters();
         }
@@ -148,9 +212,8 @@ impl Guard {
         loop {
             match identity::read(settings.token_file.as_ref()).await {
                 Err(problem) => {
-                    let looks = self.state().looks();
                     for server in servers(settings) {
-                        self.answer(&server.to_string(), Answer::Unclear(problem.to_string()), looks);
+                        self.unclear(&server, problem.to_string());
                     }
                 }
                 Ok(own) => {
@@ -158,10 +221,10 @@ impl Guard {
                         token = own.token.expose().clone();
                         clients = self.clients(settings, &token);
                     }
-                    let looks = self.state().looks();
                     let asked = clients.iter().map(|(server, client)| async {
+                        let asked_at = self.state().sights();
                         let answer = canary::ask(client, &own, turn).await;
-                        self.answer(server, answer, looks);
+                        self.answer(server, answer, asked_at);
                     });
                     futures::future::join_all(asked).await;
                     turn += 1;
@@ -184,12 +247,17 @@ impl Guard {
         }
     }
 
-    fn answer(&self, server: &str, answer: Answer, looks: u64) {
+    fn unclear(&self, server: &http::Uri, problem: String) {
+        let asked_at = self.state().sights();
+        self.answer(&server.to_string(), Answer::Unclear(problem), asked_at);
+    }
+
+    fn answer(&self, server: &str, answer: Answer, asked_at: u64) {
         if let Answer::Unclear(problem) = &answer {
             tracing::debug!(server, problem, "the canary got no clear answer");
         }
         let now = self.clock.now();
-        self.state().answered(server, answer, looks, now);
+        self.state().answered(server, answer, asked_at, now);
     }
 
     fn clients(&self, settings: &Settings, token: &str) -> BTreeMap<String, Client> {
@@ -200,8 +268,7 @@ impl Guard {
             match client::build(config, &self.clock) {
                 Ok(client) => Some((server.to_string(), client)),
                 Err(error) => {
-                    let looks = self.state().looks();
-                    self.answer(&server.to_string(), Answer::Unclear(error.to_string()), looks);
+                    self.unclear(&server, error.to_string());
                     None
                 }
             }
@@ -275,6 +342,16 @@ fn servers(settings: &Settings) -> Vec<http::Uri> {
     let mut all = vec![settings.config.cluster_url.clone()];
     all.extend(settings.servers.iter().filter(|server| **server != settings.config.cluster_url).cloned());
     all
+}
+
+/// The object of verify of this kind, as it is now.
+async fn find<K>(client: &Client) -> Result<Option<Seen>, ApiError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Serialize + std::fmt::Debug,
+{
+    // A list, because that is the right that the watch has too. By name the API server reads one key of etcd, as for a GET.
+    let params = ListParams::default().fields(&format!("metadata.name={VERIFY}"));
+    Ok(call(Api::<K>::all(client.clone()).list(&params)).await?.items.first().and_then(seen))
 }
 
 fn seen<K: Resource<DynamicType = ()> + Serialize>(object: &K) -> Option<Seen> {

@@ -63,7 +63,10 @@ impl Operator {
             self.notes.trouble(request.object_uid(), why);
             return Ok(again(1));
         }
-        let mut observed = self.observe_request(request).await?;
+        // The guard is looked at after the request was seen: only then is it known to have been in force when the request was made.
+        let (looked, observed) = tokio::join!(self.guard.look(), self.observe_request(request));
+        let mut observed = looked.and(observed)?;
+        observed.snapshot.guard = self.guard.facts();
         let decision = self.decide_and_take(request, &mut observed.snapshot);
         match &decision.verdict {
             Verdict::Wait(why) => {

@@ -3,7 +3,7 @@
 //! Continuity proves *unchanged*; that it is *right* is shown at first sight by equality with what is shipped, and again and again by the
 //! canary. The shell (`cluster::guard`) watches, asks and stores; this module concludes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -66,13 +66,14 @@ pub struct GuardState {
     sight: Option<Result<Sight, String>>,
     record: Option<Record>,
     record_read: bool,
-    /// How often what is seen has changed: an answer to a question that was asked before the last change proves nothing.
-    looks: u64,
+    /// Counts the sights, so that an answer is never taken for one that came after the question.
+    sights: u64,
     /// Since when the watches have not been able to see.
     blind_since: Option<Timestamp>,
     refusals: BTreeMap<String, (Timestamp, Timestamp)>,
     last_problem: BTreeMap<String, String>,
-    admitted: bool,
+    /// API servers that admitted a forged requester and have not refused one since.
+    admitted: BTreeSet<String>,
 }
 
 impl GuardState {
@@ -84,11 +85,11 @@ impl GuardState {
             sight: None,
             record: None,
             record_read: false,
-            looks: 0,
+            sights: 0,
             blind_since: None,
             refusals: BTreeMap::new(),
             last_problem: BTreeMap::new(),
-            admitted: false,
+            admitted: BTreeSet::new(),
         }
     }
 
@@ -96,9 +97,10 @@ impl GuardState {
     pub fn remembered(&mut self, record: Option<Record>) {
         self.record = record;
         self.record_read = true;
+        self.break_continuity();
     }
 
-    /// The watches show this. Returns whether anything changed.
+    /// The watches, or a look in between, show this. Returns whether anything changed.
     pub fn see(&mut self, policy: Option<Seen>, binding: Option<Seen>) -> bool {
         let sight = match (policy, binding) {
             (None, _) => Err("the ValidatingAdmissionPolicy verify.daypass.dev is missing".to_owned()),
@@ -116,15 +118,11 @@ impl GuardState {
         if changed {
             // Whatever was refused before this sight proves nothing about it.
             self.refusals.clear();
-            self.looks += 1;
             self.sight = Some(sight);
+            self.sights += 1;
+            self.break_continuity();
         }
         changed
-    }
-
-    /// A number that changes with what is seen: take it before asking the canary.
-    pub fn looks(&self) -> u64 {
-        self.looks
     }
 
     /// The watches cannot see since this moment, or can again.
@@ -135,20 +133,24 @@ impl GuardState {
         };
     }
 
-    /// One API server answered the canary at this moment of our own clock; `looks`: what [`GuardState::looks`] was when it was asked.
-    pub fn answered(&mut self, server: &str, answer: Answer, looks: u64, now: Timestamp) {
-        if matches!(answer, Answer::Refused(_)) && looks != self.looks {
-            return;
-        }
+    /// The sight that a canary which is sent now asks about; for [`Self::answered`].
+    pub fn sights(&self) -> u64 {
+        self.sights
+    }
+
+    /// One API server answered, at this moment of our own clock, the canary that was sent at this sight.
+    pub fn answered(&mut self, server: &str, answer: Answer, asked_at: u64, now: Timestamp) {
         match answer {
+            // By a guard that is no more.
+            Answer::Refused(_) if asked_at != self.sights => {}
             Answer::Refused(date) => {
                 self.refusals.insert(server.to_owned(), (date, now));
                 self.last_problem.remove(server);
-                self.admitted = false;
+                self.admitted.remove(server);
             }
             Answer::Admitted => {
                 self.refusals.clear();
-                self.admitted = true;
+                self.admitted.insert(server.to_owned());
                 if let Some(record) = &mut self.record {
                     record.since = None;
                 }
@@ -185,7 +187,9 @@ impl GuardState {
         match &self.sight {
             None => return unknown("the admission guard has not been looked at yet".into()),
             Some(Err(problem)) => return not(problem.clone()),
-            Some(Ok(_)) if self.admitted => return not("a forged requester was admitted: verify.daypass.dev does not act".into()),
+            Some(Ok(_)) if let Some(server) = self.admitted.first() => {
+                return not(format!("a forged requester was admitted by {server}: verify.daypass.dev does not act there"));
+            }
             Some(Ok(_)) if self.blind_since.is_some_and(|since| now.duration_since(since) > MAX_BLINDNESS) => {
                 return unknown("the admission guard cannot be watched".into());
             }
@@ -217,6 +221,15 @@ impl GuardState {
             _ if missing.is_empty() => unknown("the guard is proven and about to be recorded".into()),
             _ if self.last_problem.is_empty() => not("the guard is new or was changed, and is being proven".into()),
             _ => unknown(problem()),
+        }
+    }
+
+    /// What was once seen to be another guard is continuous only by a new proof: a sight from before the change may still come, late.
+    fn break_continuity(&mut self) {
+        if let (Some(sight), Some(record)) = (&self.sight, &mut self.record)
+            && sight.as_ref() != Ok(&record.sight)
+        {
+            record.since = None;
         }
     }
 
@@ -253,9 +266,13 @@ mod tests {
         guard
     }
 
+    fn refuse(guard: &mut GuardState, server: &str, second: i64) {
+        guard.answered(server, Answer::Refused(at(second)), guard.sights(), at(second));
+    }
+
     fn settle(guard: &mut GuardState, second: i64) {
         for server in ["s1", "s2"] {
-            guard.answered(server, Answer::Refused(at(second)), guard.looks(), at(second));
+            refuse(guard, server, second);
         }
         if let Some(record) = guard.to_store(None) {
             guard.stored(record);
@@ -273,9 +290,9 @@ mod tests {
     fn a_fresh_guard_counts_from_the_latest_refusal_of_all_servers() {
         let mut guard = fresh();
         guard.see(seen("1", 1, "p"), seen("2", 1, "b"));
-        guard.answered("s1", Answer::Refused(at(10)), guard.looks(), at(10));
+        refuse(&mut guard, "s1", 10);
         assert_eq!(guard.to_store(None), None, "one server is not all");
-        guard.answered("s2", Answer::Refused(at(12)), guard.looks(), at(12));
+        refuse(&mut guard, "s2", 12);
         assert!(!matches!(guard.facts(at(12)), GuardFacts::InForce { .. }), "not before it is recorded");
         guard.stored(guard.to_store(None).unwrap());
         assert_eq!(guard.facts(at(12)), GuardFacts::InForce { since: at(12) });
@@ -313,8 +330,11 @@ mod tests {
     #[test]
     fn an_admitted_canary_ends_it_though_nothing_seems_to_have_changed() {
         let mut guard = proven();
-        guard.answered("s2", Answer::Admitted, guard.looks(), at(30));
+        guard.answered("s2", Answer::Admitted, guard.sights(), at(30));
         assert!(matches!(guard.facts(at(30)), GuardFacts::NotInForce { .. }));
+        refuse(&mut guard, "s1", 31);
+        let GuardFacts::NotInForce { reason } = guard.facts(at(31)) else { panic!("another server's refusal says nothing of this one") };
+        assert!(reason.contains("admitted by s2"), "{reason}");
         let open = guard.to_store(guard.record.clone().as_ref());
         assert!(open.is_none_or(|record| record.since.is_none()), "remembered as open, so that a restart does not forget it");
         settle(&mut guard, 40);
@@ -324,7 +344,7 @@ mod tests {
     #[test]
     fn a_refusal_of_what_was_asked_before_the_last_change_proves_nothing() {
         let mut guard = proven();
-        let looks = guard.looks();
+        let looks = guard.sights();
         guard.see(seen("1", 3, "p"), seen("2", 1, "b"));
         for server in ["s1", "s2"] {
             guard.answered(server, Answer::Refused(at(19)), looks, at(20));
@@ -347,9 +367,35 @@ mod tests {
     #[test]
     fn a_canary_that_gives_no_answer_stops_issuing_but_denies_nobody() {
         let mut guard = proven();
-        guard.answered("s1", Answer::Unclear("connection refused".into()), guard.looks(), at(50));
+        guard.answered("s1", Answer::Unclear("connection refused".into()), guard.sights(), at(50));
         assert!(matches!(guard.facts(at(50)), GuardFacts::Unknown { .. }));
         settle(&mut guard, 60);
         assert_eq!(guard.facts(at(60)), GuardFacts::InForce { since: at(10) });
+    }
+
+    #[test]
+    fn a_refusal_by_the_guard_before_a_change_proves_nothing_of_the_one_after_it() {
+        let mut guard = proven();
+        let asked_at = guard.sights();
+        guard.see(seen("1", 2, "weak"), seen("2", 1, "b"));
+        guard.see(seen("1", 3, "p"), seen("2", 1, "b"));
+        for server in ["s1", "s2"] {
+            guard.answered(server, Answer::Refused(at(11)), asked_at, at(20));
+        }
+        assert!(matches!(guard.facts(at(20)), GuardFacts::NotInForce { .. }));
+    }
+
+    #[test]
+    fn a_sight_from_before_a_change_that_comes_late_does_not_undo_it() {
+        let mut guard = proven();
+        guard.see(seen("1", 3, "p"), seen("2", 1, "b"));
+        guard.see(seen("1", 1, "p"), seen("2", 1, "b"));
+        assert!(matches!(guard.facts(at(20)), GuardFacts::NotInForce { .. }));
+
+        let mut guard = fresh();
+        guard.see(seen("1", 3, "p"), seen("2", 1, "b"));
+        guard.remembered(proven().record);
+        guard.see(seen("1", 1, "p"), seen("2", 1, "b"));
+        assert!(matches!(guard.facts(at(20)), GuardFacts::NotInForce { .. }), "whichever was known first, record or sight");
     }
 }

@@ -36,6 +36,30 @@ async fn a_guard_edited_and_edited_back_or_made_anew_while_nobody_looked_is_not_
 }
 
 #[tokio::test]
+#[ignore = "until Operator::answer waits for Guard::look before it observes a request"]
+async fn an_operator_frozen_through_a_gap_wakes_up_without_believing_what_was_stored_in_it() {
+    let scene = Scene::set(Default::default(), |_| OperatorOptions::default()).await;
+    let thief = scene.stage().pod(SHOP, "billing-0", "billing").await.unwrap();
+    scene.grants().await;
+    for round in 0..3 {
+        scene.operator.process.pause().await;
+        scene.remove(Part::Policy).await;
+        scene.open().await;
+        let mut forged = vec![];
+        for _ in 0..5 {
+            forged.push(scene.forge(&thief).await);
+        }
+        scene.create(Part::Policy).await;
+        scene.closed().await;
+        scene.operator.process.resume().await;
+        for forged in &forged {
+            scene.denied_for_the_gap(forged, &format!("round {round}")).await;
+        }
+        scene.operator.ready().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn an_api_server_that_admits_a_canary_stops_everything_and_a_restart_does_not_forget_it() {
     // The second API server is the first one behind a proxy, which can admit what the first refuses.
     let canaries = || Script::counting(|call| call.path.ends_with("/daypass-system/accessrequests") && call.dry_run());
@@ -57,7 +81,7 @@ async fn an_api_server_that_admits_a_canary_stops_everything_and_a_restart_does_
     let before = scene.since().await;
 
     proxy.play(admitting());
-    scene.it_is_said("one API server admits the canary", "").await;
+    scene.it_is_said("one API server admits the canary", "a forged requester was admitted by http://127.0.0.1:").await;
     let first = scene.ask().await;
     scene.denied_for_the_gap(&first, "while it is open").await;
     scene.operator.process.kill().await;

@@ -103,7 +103,8 @@ impl Scene {
         let last = std::cell::RefCell::new(String::new());
         let come = wait::until("/readyz", SOON, || async {
             let (status, text) = self.operator.http("/readyz").await.ok()?;
-            let there = text.lines().any(|line| line.starts_with(this) && line.contains(that));
+            // From the time that everything has been listed.
+            let there = text.contains("issuing: nothing else") && text.lines().any(|line| line.starts_with(this) && line.contains(that));
             if there {
                 assert_eq!(status, 200, "{text}");
             }
