@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         act::{Writer, publish::ca_secret_name},
         cache::Key,
     },
-    issue::x509::{Authority, CaError, Lifetimes, Managed, Material},
+    issue::x509::{Authority, CaError, Lifetimes, Managed, Material, keep_retired},
     secret::Secret,
 };
 
@@ -46,9 +46,23 @@ pub struct Unavailable {
 #[derive(Default)]
 pub struct Authorities {
     known: Mutex<HashMap<String, Result<Loaded, Unavailable>>>,
-    published: Mutex<BTreeMap<String, Arc<str>>>,
+    published: Mutex<Published>,
     trust_bundles_unserved: std::sync::atomic::AtomicBool,
 }
+
+/// What was published last.
+#[derive(Default)]
+struct Published {
+    /// The roots that authorities have, by name.
+    given: BTreeMap<String, Arc<str>>,
+    /// What stands in public for each: those, and retired ones.
+    public: BTreeMap<String, Arc<str>>,
+    /// When a retired one is to go.
+    due: Option<Timestamp>,
+}
+
+/// Longest life of a certificate, and a minute for clocks: so long a root is trusted after its authority was replaced.
+const LEAF_MAX: SignedDuration = SignedDuration::from_mins(16);
 
 impl Authorities {
     /// The authority of this name.
@@ -66,7 +80,7 @@ impl Authorities {
             let found = match spec.secret_name.as_deref() {
                 Some(secret) => brought(secret, world, writer.namespace(), now),
                 None => {
-                    let published = self.published.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned();
+                    let published = self.published.lock().unwrap_or_else(PoisonError::into_inner).public.get(name).cloned();
                     managed(name, world, writer, now, self.get(name).ok(), published.as_ref()).await
                 }
             };
@@ -75,34 +89,64 @@ impl Authorities {
             }
             next.insert(name.clone(), found);
         }
-        if let Err(error) = self.publish(roots, writer).await {
+        if let Err(error) = self.publish(roots, named, writer, now).await {
             tracing::warn!(%error, "cannot publish the roots; authorities whose roots are new sign nothing until it succeeds");
             let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, found) in &mut next {
-                if found.as_ref().is_ok_and(|loaded| published.get(name) != Some(&loaded.roots)) {
+                if found.as_ref().is_ok_and(|loaded| published.given.get(name) != Some(&loaded.roots)) {
                     let message = format!("its roots are not published yet: {error}");
                     *found = Err(Unavailable { reason: "RootsUnpublished", message, momentary: true });
                 }
             }
         }
+        let public = self.published.lock().unwrap_or_else(PoisonError::into_inner).public.clone();
+        for (name, found) in &mut next {
+            if let (Ok(loaded), Some(public)) = (found, public.get(name)) {
+                loaded.roots = public.clone();
+            }
+        }
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
-    async fn publish(&self, roots: BTreeMap<String, Arc<str>>, writer: &Writer) -> Result<(), ApiError> {
-        if *self.published.lock().unwrap_or_else(PoisonError::into_inner) == roots {
-            return Ok(());
+    /// Publishes these roots, and beside them those that a brought authority had before: its owner may replace it at any moment, while
+    /// certificates of the one before live on. A managed authority keeps its own retired roots.
+    async fn publish(
+        &self,
+        roots: BTreeMap<String, Arc<str>>,
+        named: &BTreeMap<String, CaSpec>,
+        writer: &Writer,
+        now: Timestamp,
+    ) -> Result<(), ApiError> {
+        {
+            let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+            if published.given == roots && published.due.is_none_or(|due| now < due) {
+                return Ok(());
+            }
         }
         let held = writer.get_config_map(ROOTS).await?;
-        let mut data = held.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
-        let wanted: BTreeMap<String, String> = roots.iter().map(|(name, pem)| (format!("{name}.pem"), pem.to_string())).collect();
         // Roots of authorities that no class names any more stay: certificates of theirs may be alive. They are dropped by hand.
-        let mut merged = data.clone();
-        merged.extend(wanted);
-        if held.is_none() || merged != data {
-            std::mem::swap(&mut data, &mut merged);
+        let before = held.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
+        let (mut data, mut public, mut due) = (before.clone(), BTreeMap::new(), None::<Timestamp>);
+        for (name, present) in &roots {
+            let text = |key: &str| before.get(key).map(String::as_str).unwrap_or_default();
+            let (file, record) = (format!("{name}.pem"), format!("{name}.retired"));
+            let brought = named.get(name).is_some_and(|spec| spec.secret_name.is_some());
+            let (public_before, retired_before) = if brought { (text(&file), text(&record)) } else { ("", "") };
+            let kept = keep_retired(public_before, retired_before, present, now, now + LEAF_MAX);
+            let kept = kept.map_err(|problem| ApiError::Invalid(format!("roots of {name}: {problem}")))?;
+            due = [due, kept.due].into_iter().flatten().min();
+            if kept.retired.is_empty() {
+                data.remove(&record)
+            } else {
+                data.insert(record, kept.retired)
+            };
+            data.insert(file, kept.pem.clone());
+            public.insert(name.clone(), Arc::from(kept.pem));
+        }
+        if held.is_none() || data != before {
             writer.put_config_map(ROOTS, data, held.and_then(|map| map.resource_version())).await?;
         }
-        for (name, pem) in &roots {
+        for (name, pem) in &public {
             if self.trust_bundles_unserved.load(std::sync::atomic::Ordering::Relaxed) {
                 break;
             }
@@ -111,7 +155,7 @@ impl Authorities {
                 self.trust_bundles_unserved.store(true, std::sync::atomic::Ordering::Relaxed);
             }
         }
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = roots;
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Published { given: roots, public, due };
         Ok(())
     }
 }

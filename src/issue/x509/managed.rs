@@ -18,6 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     material::{CaError, Material, certificates, validity},
     pem,
+    retired::{self, Retired},
     root::generate_root,
 };
 use crate::secret::Secret;
@@ -26,8 +27,6 @@ const CURRENT: (&str, &str) = ("tls.crt", "tls.key");
 const NEXT: (&str, &str) = ("next.crt", "next.key");
 const NEXT_SINCE: &str = "next-since";
 const RETIRED: &str = "retired.pem";
-const RETIRED_UNTIL: &str = "retired-until: ";
-const END: &str = "-----END CERTIFICATE-----";
 
 /// New roots are good from a little before now, for verifiers whose clock is behind.
 const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
@@ -86,12 +85,6 @@ struct Next {
     published_since: Option<Timestamp>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Retired {
-    certificate: String,
-    until: Timestamp,
-}
-
 impl Managed {
     /// Reads the Secret of the authority `name`; no keys at all is an authority that has yet to be made.
     pub fn parse(name: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, CaError> {
@@ -100,7 +93,7 @@ impl Managed {
             name: name.to_owned(),
             current: root(data, CURRENT)?,
             next: root(data, NEXT)?.map(|root| Next { root, published_since: since }),
-            retired: text(data, RETIRED)?.map_or(Ok(Vec::new()), parse_retired)?,
+            retired: text(data, RETIRED)?.map_or(Ok(Vec::new()), retired::parse)?,
         })
     }
 
@@ -120,8 +113,7 @@ impl Managed {
             }
         }
         if !self.retired.is_empty() {
-            let lines: String = self.retired.iter().map(|root| format!("{RETIRED_UNTIL}{}\n{}", root.until, root.certificate)).collect();
-            put(RETIRED, &lines);
+            put(RETIRED, &retired::write(&self.retired));
         }
         data
     }
@@ -198,21 +190,6 @@ fn root(data: &BTreeMap<String, Vec<u8>>, (certificate, key): (&'static str, &'s
             Root::new(Material { certificate: clean, key: Secret::new(private.to_owned()), roots: None }, certificate).map(Some)
         }
     }
-}
-
-fn parse_retired(mut text: &str) -> Result<Vec<Retired>, CaError> {
-    let mut retired = Vec::new();
-    while !text.trim().is_empty() {
-        let entry = text.trim_start().strip_prefix(RETIRED_UNTIL).and_then(|rest| rest.split_once('\n'));
-        let (until, rest) = entry.ok_or(CaError::Unreadable(RETIRED))?;
-        let (certificate, after) = rest.split_at(rest.find(END).ok_or(CaError::Unreadable(RETIRED))? + END.len());
-        retired.push(Retired {
-            certificate: pem::encode_certificates(&certificates(certificate, RETIRED)?),
-            until: until.trim().parse().map_err(|_| CaError::Unreadable(RETIRED))?,
-        });
-        text = after;
-    }
-    Ok(retired)
 }
 
 /// A value of the Secret; empty is absent.

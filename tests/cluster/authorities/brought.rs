@@ -71,6 +71,23 @@ async fn a_brought_root_is_followed_by_another_while_verifiers_trust_both() {
     }
 }
 
+#[tokio::test]
+async fn a_brought_root_that_is_replaced_without_a_word_stays_trusted_while_its_certificates_live() {
+    let here = shared();
+    let (old, new) = (root("Corp gone", YEAR), root("Corp come", YEAR));
+    bring(&here.stage, "corp-replaced", &old.pem(), &old.key().serialize_pem(), None).await;
+    let scene = Scene::with(&here.stage, "ca-replaced", "ca-replaced", signed_by("corp-replaced"), json!({})).await;
+    let before = scene.granted("2m").await.request.status.unwrap().credential.unwrap().certificate.unwrap();
+    bring(&here.stage, "corp-replaced", &new.pem(), &new.key().serialize_pem(), None).await;
+    let look = || async {
+        let trusted = published(&here.stage, &scene.admin, "secret.corp-replaced").await?;
+        trusted.contains(new.pem().trim()).then_some(trusted)
+    };
+    let trusted = devcluster::wait::until("the new root to be published", crate::scene::SOON, look).await.unwrap();
+    let handed = crate::judges::Handed { chain: &before, roots: &trusted };
+    assert_eq!(crate::judges::accepted(handed, jiff::Timestamp::now()), Ok(()), "the old one beside it");
+}
+
 async fn roots_count(scene: &Scene<'_>, count: usize) {
     let look = || async {
         let roots = published(scene.stage, &scene.admin, "secret.corp-followed").await?;
