@@ -153,6 +153,10 @@ impl Operator {
                 if request.state().is_terminal() && request.state() != RequestState::Ended {
                     self.lease_of_request(request);
                 }
+                // What was found against a grant while it was on its way could not end it then.
+                if request.state() == RequestState::Active && self.is_condemned(request) {
+                    self.lease_of_request(request);
+                }
             }
             // Its place, if it has one, is given back when its lease is visible, or by who works on it.
             Change::Deleted(request) => {
@@ -167,6 +171,10 @@ impl Operator {
         if let Some(lease) = self.world.lease_of(request.object_uid()) {
             self.leases.add(&lease.spec.request_namespace, &lease.name_any());
         }
+    }
+
+    fn is_condemned(&self, request: &AccessRequest) -> bool {
+        self.world.lease_of(request.object_uid()).is_some_and(|lease| self.notes.verdict(&lease.name_any()).is_some())
     }
 
     fn lease_changed(&self, change: &Change<CredentialLease>) {
