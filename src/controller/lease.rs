@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::ResourceExt;
 
@@ -27,6 +27,10 @@ use crate::{
 
 /// Steps of one look: more would be a rule that goes in circles.
 const MOST_STEPS: usize = 12;
+
+/// So long after a certificate's end deleting its Secret is tried again although it is refused: an API server that has just started refuses
+/// everybody until it has read its roles.
+const REFUSALS_PASS_WITHIN: SignedDuration = SignedDuration::from_secs(60);
 
 impl Operator {
     /// One look at one lease.
@@ -119,12 +123,7 @@ impl Operator {
             account_gone: false,
             node_gone: false,
             verdict: None,
-            secret: match stuck {
-                _ if self.notes.secret_gone(&lease.name_any()) => SecretFact::Gone,
-                None => SecretFact::There,
-                Some(ApiError::Forbidden(_)) => SecretFact::Refused,
-                Some(_) => SecretFact::Failed,
-            },
+            secret: secret_fact(self.notes.secret_gone(&lease.name_any()), stuck, clocks.own.duration_since(spec.x509.not_after)),
         };
         if !open || lifecycle::cause(&facts).is_some() {
             return facts;
@@ -297,7 +296,33 @@ impl Operator {
     }
 }
 
+/// What is known of a Secret whose deletion may just have failed, this long after its certificate's end.
+fn secret_fact(gone: bool, stuck: Option<&ApiError>, after_end: SignedDuration) -> SecretFact {
+    match stuck {
+        _ if gone => SecretFact::Gone,
+        None => SecretFact::There,
+        Some(ApiError::Forbidden(_)) if after_end >= REFUSALS_PASS_WITHIN => SecretFact::Refused,
+        Some(_) => SecretFact::Failed,
+    }
+}
+
 fn marked(lease: &CredentialLease) -> Option<Ending> {
     let status = lease.status.as_ref()?;
     Some(Ending { reason: status.reason?, time: status.ended_time?, message: status.message.clone().unwrap_or_default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_refusal_that_lasts_leaves_a_secret_behind() {
+        let (refused, busy) = (ApiError::Forbidden("no".into()), ApiError::NoAnswer("none".into()));
+        let fact = |error, seconds| secret_fact(false, Some(error), SignedDuration::from_secs(seconds));
+        assert_eq!([fact(&refused, -5), fact(&refused, 0), fact(&refused, 59)], [SecretFact::Failed; 3]);
+        assert_eq!(fact(&refused, 60), SecretFact::Refused);
+        assert_eq!(fact(&busy, 3600), SecretFact::Failed);
+        assert_eq!(secret_fact(true, Some(&refused), SignedDuration::ZERO), SecretFact::Gone);
+        assert_eq!(secret_fact(false, None, SignedDuration::ZERO), SecretFact::There);
+    }
 }
