@@ -36,7 +36,7 @@ async fn a_permit_that_does_not_compile_says_where_and_hands_out_nothing() {
     for (terms, said) in rows {
         scene.set_terms(terms).await;
         let told = broken(&scene, &scene.name).await;
-        assert!(told.starts_with(said) && told.ends_with("It hands out nothing and ends nothing until it is corrected."), "{told}");
+        assert!(told.starts_with(said) && told.ends_with("Until it is corrected it hands out nothing new, and it ends nothing."), "{told}");
         let denied = scene.denied(json!({})).await;
         assert_eq!(denied.reason, "NotPermitted", "{said}");
         scene.set_terms(json!({})).await;
