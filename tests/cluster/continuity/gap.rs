@@ -36,7 +36,6 @@ async fn a_guard_edited_and_edited_back_or_made_anew_while_nobody_looked_is_not_
 }
 
 #[tokio::test]
-#[ignore = "until Operator::answer waits for Guard::look before it observes a request"]
 async fn an_operator_frozen_through_a_gap_wakes_up_without_believing_what_was_stored_in_it() {
     let scene = Scene::set(Default::default(), |_| OperatorOptions::default()).await;
     let thief = scene.stage().pod(SHOP, "billing-0", "billing").await.unwrap();
