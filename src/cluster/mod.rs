@@ -7,6 +7,7 @@ pub mod cache;
 pub mod canary;
 pub mod client;
 pub mod clock;
+pub mod counts;
 pub mod error;
 pub mod events;
 pub mod guard;

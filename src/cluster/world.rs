@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::{
     Cache,
     cache::{Cached, Change, Key},
+    counts::{Counts, Place},
     records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
 };
 use crate::api::{AccessRequest, CredentialLease};
@@ -46,14 +47,29 @@ pub struct World {
 struct Index {
     /// UID → where the request lives.
     request_by_uid: HashMap<String, Key>,
-    /// Requester's username → its requests.
-    requests_by_user: HashMap<String, BTreeSet<Key>>,
+    /// Requester's username → its requests that nothing follows.
+    finished_by_user: HashMap<String, BTreeSet<Key>>,
     /// Request UID → its lease.
     lease_by_request: HashMap<String, Key>,
-    /// Requester's username → its leases that are not closed.
-    open_by_user: HashMap<String, BTreeSet<Key>>,
     /// Pod UID → its leases that are not closed.
     open_by_pod: HashMap<String, BTreeSet<Key>>,
+    /// Leases that are not closed.
+    counts: Counts,
+}
+
+/// Leases that are not closed, counted at one moment: while it is held nothing else is counted.
+pub struct Standing<'a>(MutexGuard<'a, Index>);
+
+impl Standing<'_> {
+    /// Of one identity under one policy: all, and those of one pod.
+    pub fn live(&self, username: &str, policy: &str, pod_uid: &str) -> (u64, u64) {
+        self.0.counts.live(username, policy, pod_uid)
+    }
+
+    /// What the lease of a request counts under, if it is among them.
+    pub fn of_request(&self, request_uid: &str) -> Option<&Place> {
+        self.0.counts.place(self.0.lease_by_request.get(request_uid)?)
+    }
 }
 
 impl World {
@@ -66,15 +82,10 @@ impl World {
         };
         let key = request.key();
         let mut index = self.index();
-        let of_user = index.requests_by_user.entry(request.spec.requester.username.clone()).or_default();
+        file(&mut index.finished_by_user, &request.spec.requester.username, &key, present && request.state().is_terminal());
         if present {
-            of_user.insert(key.clone());
             index.request_by_uid.insert(request.object_uid().to_owned(), key);
         } else {
-            of_user.remove(&key);
-            if of_user.is_empty() {
-                index.requests_by_user.remove(&request.spec.requester.username);
-            }
             index.request_by_uid.remove(request.object_uid());
         }
     }
@@ -93,8 +104,14 @@ impl World {
         } else {
             index.lease_by_request.remove(&lease.spec.request_uid);
         }
-        file(&mut index.open_by_user, &lease.spec.requester.username, &key, open);
         file(&mut index.open_by_pod, &lease.spec.requester.pod_uid, &key, open);
+        let requester = &lease.spec.requester;
+        let place = open.then(|| Place {
+            username: requester.username.clone(),
+            policy: lease.spec.policy.name.clone(),
+            pod_uid: requester.pod_uid.clone(),
+        });
+        index.counts.count(&key, place);
     }
 
     /// The request with this UID.
@@ -103,9 +120,9 @@ impl World {
         self.requests.get(&key).filter(|request| request.object_uid() == uid)
     }
 
-    /// Every request of one identity.
-    pub fn requests_of(&self, username: &str) -> Vec<Arc<AccessRequest>> {
-        let keys = self.index().requests_by_user.get(username).cloned().unwrap_or_default();
+    /// Every request of one identity that nothing follows.
+    pub fn finished_requests_of(&self, username: &str) -> Vec<Arc<AccessRequest>> {
+        let keys = self.index().finished_by_user.get(username).cloned().unwrap_or_default();
         keys.iter().filter_map(|key| self.requests.get(key)).collect()
     }
 
@@ -116,9 +133,9 @@ impl World {
         }
     }
 
-    /// How many requests one identity has.
-    pub fn requests_count(&self, username: &str) -> usize {
-        self.index().requests_by_user.get(username).map(BTreeSet::len).unwrap_or_default()
+    /// How many they are.
+    pub fn finished_requests_count(&self, username: &str) -> usize {
+        self.index().finished_by_user.get(username).map(BTreeSet::len).unwrap_or_default()
     }
 
     /// Nothing that the caches hold is known to be current since this instant.
@@ -141,10 +158,9 @@ impl World {
         self.leases.get(&key)
     }
 
-    /// Leases of one identity that are not closed.
-    pub fn open_leases_of(&self, username: &str) -> Vec<Arc<CredentialLease>> {
-        let keys = self.index().open_by_user.get(username).cloned().unwrap_or_default();
-        keys.iter().filter_map(|key| self.leases.get(key)).collect()
+    /// Leases that are not closed, to be counted.
+    pub fn standing(&self) -> Standing<'_> {
+        Standing(self.index())
     }
 
     /// Leases of one pod that are not closed.
@@ -154,7 +170,7 @@ impl World {
 
     /// Every lease that is not closed.
     pub fn open_leases(&self) -> Vec<Arc<CredentialLease>> {
-        let keys: Vec<Key> = self.index().open_by_user.values().flatten().cloned().collect();
+        let keys: Vec<Key> = self.index().counts.keys().cloned().collect();
         keys.iter().filter_map(|key| self.leases.get(key)).collect()
     }
 
@@ -214,7 +230,7 @@ impl World {
         ]
     }
 
-    fn index(&self) -> std::sync::MutexGuard<'_, Index> {
+    fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -112,17 +112,19 @@ impl Operator {
     }
 
     fn count(&self, counting: &Counting<'_>, snapshot: &mut Snapshot) {
-        let requester = &snapshot.request.spec.requester;
-        let leases = self.world.open_leases_of(&requester.username);
+        let (requester, own) = (&snapshot.request.spec.requester, &snapshot.request.uid);
+        let standing = self.world.standing();
         for policy in snapshot.policies.iter_mut().filter(|policy| policy.limits.is_some()) {
             let name = policy.id.to_string();
-            let own = |uid: &str| uid == snapshot.request.uid;
-            let of_policy = leases.iter().filter(|lease| lease.spec.policy.name == name && !own(&lease.spec.request_uid));
-            let (mut live, mut of_pod) = of_policy
-                .fold((0, 0), |(live, of_pod), lease| (live + 1, of_pod + u64::from(lease.spec.requester.pod_uid == requester.pod_uid)));
+            let (mut live, mut of_pod) = standing.live(&requester.username, &name, &requester.pod_uid);
+            // A lease that an earlier try has opened for this very request does not stand in its way.
+            if let Some(place) = standing.of_request(own).filter(|place| place.policy == name) {
+                live -= 1;
+                of_pod -= u64::from(place.pod_uid == requester.pod_uid);
+            }
             let unseen = counting
                 .of(&requester.username)
-                .filter(|(uid, slot)| slot.policy == name && !own(uid) && !leases.iter().any(|lease| lease.spec.request_uid == **uid));
+                .filter(|(uid, slot)| slot.policy == name && *uid != own && standing.of_request(uid).is_none());
             for (_, slot) in unseen {
                 live += 1;
                 of_pod += u64::from(slot.pod_uid == requester.pod_uid);

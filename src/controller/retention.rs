@@ -49,10 +49,10 @@ impl Operator {
     /// Has the oldest finished requests of the identity removed, if there are too many; `true`: this is one of them.
     fn crowds_out(&self, request: &AccessRequest) -> bool {
         let (user, most) = (&request.spec.requester.username, self.settings.retention.per_identity);
-        if self.world.requests_count(user) <= most {
+        if self.world.finished_requests_count(user) <= most {
             return false;
         }
-        let mut finished: Vec<_> = self.world.requests_of(user).into_iter().filter(|r| r.state().is_terminal()).collect();
+        let mut finished = self.world.finished_requests_of(user);
         // Within one second the API server's order counts: the answer that was written last is the one that nobody has read yet.
         finished.sort_by_cached_key(|r| (finished_at(r).as_second(), r.version(), r.object_uid().to_owned()));
         let over = finished.len().saturating_sub(most);
