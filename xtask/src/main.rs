@@ -1,6 +1,7 @@
 //! Developer commands of Daypass: `cargo xtask <command>`. Each command is one module; nothing here is shipped.
 #![allow(clippy::disallowed_methods, reason = "plays platform teams and pods, who write, and tells people how long things took")]
 
+mod bench;
 mod binary;
 mod cluster;
 mod demo;
@@ -26,6 +27,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Run a control plane with Daypass on it in the foreground.
     Cluster(cluster::ClusterArgs),
+    /// Measure on control planes of its own.
+    Bench(bench::BenchArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
     Generate(generate::Args),
 }
@@ -36,6 +39,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => {
             block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
+        Command::Bench(args) => block_on(async { bench::run(args).await.map(|()| ExitCode::SUCCESS) }),
         Command::Cluster(args) => block_on(async { cluster::run(args).await.map(|()| ExitCode::SUCCESS) }),
     }
 }
