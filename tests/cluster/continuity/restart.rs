@@ -3,6 +3,7 @@
 use daypass::api::RequestState;
 use devcluster::{Options, wait};
 use futures::future::join_all;
+use kube::ResourceExt;
 use stage::{Csr, OperatorOptions};
 
 use super::scene::{SHOP, SOON, Scene};
@@ -70,7 +71,7 @@ async fn an_api_server_that_cannot_be_reached_makes_requests_wait_and_denies_non
     let unanswered = || scene.operator.log_lines().iter().filter(|line| line["message"] == "the canary got no clear answer").count();
     let so_far = unanswered();
     wait::until("a few more canaries without an answer", SOON, || async { (unanswered() >= so_far + 4).then_some(()) }).await.unwrap();
-    let held = scene.orders.requests().get(&super::scene::named(&waiting)).await.unwrap();
+    let held = scene.orders.requests().get(&waiting.name_any()).await.unwrap();
     assert_eq!(held.state(), RequestState::Pending, "{:?}", held.status);
 
     second.start_again().unwrap();

@@ -10,7 +10,7 @@ use daypass::{
 use devcluster::{Options, wait};
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
 use stage::{Csr, Operator, OperatorOptions, Pod, Stage};
 
@@ -98,23 +98,18 @@ impl Scene {
         assert!(self.stage().lease_of(request).await.unwrap().is_none(), "{when}: a lease was opened");
     }
 
-    /// Waits until /readyz says this of the guard, this and that in one line, and returns the whole. The status must be 200: ends go on.
+    /// Waits until /readyz says this of the guard, this and that in one line, and returns the whole. The status is 200: ends go on.
     pub async fn readyz(&self, this: &str, that: &str) -> String {
         let last = std::cell::RefCell::new(String::new());
         let come = wait::until("/readyz", SOON, || async {
             let (status, text) = self.operator.http("/readyz").await.ok()?;
-            // From the time that everything has been listed.
-            let there = text.contains("issuing: nothing else") && text.lines().any(|line| line.starts_with(this) && line.contains(that));
-            if there {
-                assert_eq!(status, 200, "{text}");
-            }
-            last.replace(text);
-            there.then(|| last.borrow().clone())
+            let there = status == 200 && text.lines().any(|line| line.starts_with(this) && line.contains(that));
+            last.replace(format!("{status} {text}"));
+            there.then_some(text)
         })
         .await;
-        come.unwrap_or_else(|_| {
-            panic!("/readyz should say {this:?} and {that:?}; it says {}; log:\n{}", last.take(), self.operator.process.log_tail(20))
-        })
+        let log = || self.operator.process.log_tail(20);
+        come.unwrap_or_else(|_| panic!("/readyz should say {this:?} and {that:?}; it says {}; log:\n{}", last.take(), log()))
     }
 
     /// Since when the guard has been in force, by what /readyz says; waits until it is.
@@ -198,8 +193,8 @@ impl Scene {
         come.await.unwrap();
     }
 
-    /// What a thief stores while nobody verifies: a request of a pod that may have nothing, in the name of the pod that may, for the thief's
-    /// key. (The stamp would put it right, so it goes first.)
+    /// What a thief stores while nobody verifies: a request of a pod that may have nothing, in the name of the pod that may, for the key of
+    /// the thief. (The stamp would put it right, so it goes first.)
     pub async fn forge(&self, thief: &Pod) -> AccessRequest {
         let path = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicybindings/stamp.daypass.dev";
         let gone = self.admin().send(&delete(path)).await.code;
@@ -243,11 +238,6 @@ impl Part {
         };
         objects(&Default::default()).into_iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == VERIFY).unwrap()
     }
-}
-
-/// Name of a request, for messages.
-pub fn named(request: &AccessRequest) -> String {
-    request.name_any()
 }
 
 fn expect(code: u16, answer: &Answer) {

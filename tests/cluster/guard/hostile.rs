@@ -59,14 +59,14 @@ async fn a_hostile_webhook_that_rewrites_the_stamp_is_put_right_or_refused() {
         [("hostile-webhook", "Never"), ("hostile-webhook-again", "IfNeeded"), ("hostile-webhook-last", "Never")]
     {
         let (pod, asker) = world.pod(namespace, "orders-0", "orders").await;
-        let configuration = webhook.configuration(namespace, reinvocation);
-        install(&admin, std::slice::from_ref(&configuration)).await;
+        let configuration = [webhook.configuration(namespace, reinvocation)];
+        install(&admin, &configuration).await;
         let answer = once_it_acts(&asker, namespace).await;
         matrix.same(&format!("{namespace}: what is stored is who asked, or nothing"), true, stored_truly(&answer, &pod));
         if namespace == "hostile-webhook-last" {
             matrix.same("with no stamp after it, nothing", 403, answer.code);
         }
-        remove(&admin, &[configuration]).await;
+        remove(&admin, &configuration).await;
     }
     matrix.same("the webhook was asked", true, webhook.asked() >= 3);
     matrix.holds();
@@ -102,7 +102,10 @@ fn policies(name: &str, namespace: &str) -> [Value; 2] {
         "resourceRules": [{"apiGroups": ["daypass.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["accessrequests"]}],
     });
     let mutations = json!([{"patchType": "JSONPatch", "jsonPatch": {"expression": rewrite}}]);
-    let object = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    let object = |kind: &str, spec: Value| {
+        let version = "admissionregistration.k8s.io/v1";
+        json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec})
+    };
     [
         object(
             "MutatingAdmissionPolicy",

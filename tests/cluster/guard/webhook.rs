@@ -46,12 +46,13 @@ impl Webhook {
 
     /// What makes the API server ask it about requests of this namespace; the configuration is named after it.
     pub fn configuration(&self, namespace: &str, reinvocation: &str) -> Value {
+        let url = format!("https://127.0.0.1:{}/", self.port);
         json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration", "metadata": {"name": namespace},
             "webhooks": [{
                 "name": "hostile.example.com", "sideEffects": "None", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
                 "reinvocationPolicy": reinvocation, "timeoutSeconds": 5,
-                "clientConfig": {"url": format!("https://127.0.0.1:{}/", self.port), "caBundle": BASE64.encode(self.certificate.as_bytes())},
+                "clientConfig": {"url": url, "caBundle": BASE64.encode(self.certificate.as_bytes())},
                 "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
                 "rules": [{"apiGroups": ["daypass.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["accessrequests"]}],
             }],

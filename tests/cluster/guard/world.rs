@@ -240,7 +240,9 @@ pub fn lease(name: &str) -> Value {
             "requestNamespace": "shop", "requestName": "r", "requestUID": "u1", "attempt": 0, "className": "db", "delivery": "CSR",
             "requester": somebody_else(), "workload": "Pod/r", "decisionID": "d1",
             "policy": {"name": "p", "uid": "p1", "generation": 1, "hash": "h"},
-            "x509": {"ca": "daypass-ca-default", "serial": "01", "uri": "spiffe://test.example/ns/shop/sa/r", "notAfter": "2099-01-01T00:00:00Z"},
+            "x509": {
+                "ca": "daypass-ca-default", "serial": "01", "uri": "spiffe://test.example/ns/shop/sa/r", "notAfter": "2099-01-01T00:00:00Z",
+            },
             "notBefore": "2026-01-01T00:00:00Z", "expiresAt": "2099-01-01T00:00:00Z",
         },
     })
