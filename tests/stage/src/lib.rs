@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "plays the part of people, pods and kubelets, who all write")]
 
 mod asking;
+pub mod auditor;
 mod error;
 mod installing;
 mod operator;
