@@ -34,6 +34,9 @@ pub fn decision_id() -> String {
     data_encoding::HEXLOWER.encode(&bytes)
 }
 
+/// A refusal by RBAC is believed once the request is this old.
+const REFUSALS_PASS_WITHIN: SignedDuration = SignedDuration::from_secs(3);
+
 /// The reserve of a grant.
 enum Filling {
     /// Nothing is in it yet.
@@ -142,15 +145,20 @@ impl Operator {
                 // It went in between: the next look starts over.
                 Err(error) => Err(error.into()),
             },
-            Err(ApiError::Forbidden(message)) if message.contains("cannot create resource") => Err(Stop::Deny(Denial {
-                reason: DenialReason::DeliveryNotAllowed,
-                message: format!(
-                    "Secrets are not delivered into namespace {}: ask with a CSR, or have the platform team list the namespace in secretNamespaces",
-                    request.namespace().unwrap_or_default()
-                ),
-                retry_after: None,
-                policy: None,
-            })),
+            // An API server that has just started refuses everybody until it has read its roles: only a refusal that lasts is an answer.
+            Err(ApiError::Forbidden(message))
+                if message.contains("cannot create resource") && self.age_of(request) >= REFUSALS_PASS_WITHIN =>
+            {
+                Err(Stop::Deny(Denial {
+                    reason: DenialReason::DeliveryNotAllowed,
+                    message: format!(
+                        "Secrets are not delivered into namespace {}: ask with a CSR, or have the platform team list the namespace in secretNamespaces",
+                        request.namespace().unwrap_or_default()
+                    ),
+                    retry_after: None,
+                    policy: None,
+                }))
+            }
             // A name that no Secret can have: the schema keeps most of these out.
             Err(ApiError::Invalid(message)) => Err(Stop::Fail(
                 FailureReason::Withdrawn,
@@ -158,6 +166,10 @@ impl Operator {
             )),
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn age_of(&self, request: &AccessRequest) -> SignedDuration {
+        request.creation_timestamp().map_or(SignedDuration::MAX, |created| self.clock.read().latest().duration_since(created.0))
     }
 
     /// The intent, written down before any effect. `true`: by this call.

@@ -28,6 +28,12 @@ impl Operator {
             return Next::Done;
         };
         if request.state() != RequestState::Pending {
+            // The answer that made it terminal may have been lost on its way back to us, and with it what followed.
+            if self.notes.reserved(&uid)
+                && let Err(error) = self.drop_reserve(&request).await
+            {
+                return Next::after(&error);
+            }
             self.notes.forget_request(&uid);
             return self.retain_request(&request).await;
         }
@@ -187,18 +193,28 @@ impl Operator {
             Err(ApiError::NotFound(_)) => false,
             Err(error) => return Err(error),
         };
-        let reserve = request.delivery() == Delivery::Secret && self.may_have_reserved(request);
-        match self.world.lease_of(request.object_uid()) {
-            Some(lease) => self.leases.add(&lease.spec.request_namespace, &lease.name_any()),
+        if let Some(lease) = self.world.lease_of(request.object_uid()) {
+            self.leases.add(&lease.spec.request_namespace, &lease.name_any());
+        } else if written && self.may_have_reserved(request) {
             // Where this fails the Secret is empty, and goes with its request.
-            None if reserve => {
-                if let Err(error) = self.ending.drop_reserve(request, &request.wanted_secret_name()).await {
-                    tracing::warn!(request = request.name_any(), %error, "cannot remove the reserve of an answered request; it is empty and goes with it");
+            let answered = AccessRequest { status: next.status.clone(), ..request.clone() };
+            match self.drop_reserve(&answered).await {
+                Ok(()) => self.notes.forget_request(request.object_uid()),
+                Err(error) => {
+                    tracing::warn!(request = request.name_any(), %error, "cannot remove the empty Secret of an answered request yet")
                 }
             }
-            None => {}
         }
         Ok(written)
+    }
+
+    /// Deletes the reserve of a request that was refused or failed and has no lease.
+    async fn drop_reserve(&self, request: &AccessRequest) -> Result<(), ApiError> {
+        let came_to_nothing = matches!(request.state(), RequestState::Denied | RequestState::Failed);
+        if !came_to_nothing || request.delivery() != Delivery::Secret || self.world.lease_of(request.object_uid()).is_some() {
+            return Ok(());
+        }
+        self.ending.drop_reserve(request, &request.wanted_secret_name()).await
     }
 
     /// A reserve of an earlier process, or of this one, may be there. A request that this process has met as new and has not reserved for

@@ -76,8 +76,13 @@ impl Writer {
         // The answer may carry the Secret's data: it is never logged.
         let held = match call(api.delete(name, &exactly(uid))).await {
             Ok(answer) => answer.left(),
-            // Gone, or another object has the name: ours is not there.
-            Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => None,
+            Err(ApiError::NotFound(_)) => None,
+            // Another object has the name, or somebody else, such as an admission webhook, calls it a conflict: asked, not guessed.
+            Err(ApiError::Conflict(conflict)) => match test_uid(&api, name, uid).await {
+                Ok(()) => return Err(ApiError::Conflict(conflict)),
+                Err(ApiError::NotFound(_) | ApiError::Invalid(_)) => None,
+                Err(error) => return Err(error),
+            },
             Err(error) => return Err(error),
         };
         let Some(mut held) = held else { return Ok(()) };
@@ -102,6 +107,14 @@ impl Writer {
     fn tenant_secrets(&self, request: &AccessRequest) -> Api<KubeSecret> {
         Api::namespaced(self.client.clone(), &request.namespace().unwrap_or_default())
     }
+}
+
+/// Whether the Secret of this name is the one with this UID; `Invalid` = it is another. Changes nothing and needs no right to read.
+async fn test_uid(api: &Api<KubeSecret>, name: &str, uid: &str) -> Result<(), ApiError> {
+    let test = serde_json::json!([{"op": "test", "path": "/metadata/uid", "value": uid}]);
+    let patch: json_patch::Patch = serde_json::from_value(test).map_err(|error| ApiError::Invalid(error.to_string()))?;
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..Default::default() };
+    call(api.patch(name, &params, &Patch::Json::<()>(patch))).await.map(drop)
 }
 
 fn body(request: &AccessRequest, name: &str, version: Option<&Reserved>, content: &SecretContent) -> KubeSecret {
