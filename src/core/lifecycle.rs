@@ -237,7 +237,3 @@ fn next_date(facts: &Facts<'_>) -> Timestamp {
         _ => facts.spec.expires_at,
     }
 }
-
-#[cfg(test)]
-#[path = "lifecycle_tests.rs"]
-mod tests;

@@ -1,11 +1,12 @@
 //! The rule of ending, told as stories and checked as laws over every combination of facts.
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::*;
+use super::lifecycle::*;
 use crate::api::{
-    Requester,
-    lease::{LeasePolicy, LeaseSecret, LeaseX509, Revoke},
+    CredentialLeaseSpec, Delivery, EndReason, Proof, RequestState, Requester,
+    lease::{LeasePolicy, LeaseSecret, LeaseState, LeaseX509, Revoke},
 };
 
 fn at(second: i64) -> Timestamp {

@@ -9,6 +9,8 @@ pub mod guard;
 #[cfg(test)]
 mod laws;
 pub mod lifecycle;
+#[cfg(test)]
+mod lifecycle_tests;
 pub mod matching;
 pub mod names;
 pub mod shadow;

@@ -61,10 +61,12 @@ impl Operator {
         let server = options.server.clone().unwrap_or(direct);
         stage.cluster.kubeconfig_with_token_file(&kubeconfig, &token_file, &server).map_err(Error::file("the operator's kubeconfig"))?;
         let log = stage.file(&format!("{}.log", options.pod));
-        let spec = Spec::new(binary, log)
+        let mut spec = Spec::new(binary, log)
             .args(["controller", "--listen", "127.0.0.1:0", "--log-format", "json", "--log", options.log.as_str()])
             .args(options.args.iter().map(String::as_str))
             .env("KUBECONFIG", &kubeconfig);
+        // As its pod has: what is in flight may finish.
+        spec.grace = Duration::from_secs(30);
         Ok(Self { process: Process::start(spec)?, kubeconfig, token_file })
     }
 
