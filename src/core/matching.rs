@@ -1,7 +1,7 @@
 //! Whether the selectors of a policy or a class match one request, and if not, which part of them does not.
 //!
 //! Owns every comparison of names and labels. CEL is not its business: verdicts of expressions come with the snapshot. Called by
-//! [`super::decide`] and, before any expression is evaluated, by the shell through [`super::decide::could_apply`].
+//! [`super::decide()`] and, before any expression is evaluated, by the shell through [`super::decide::could_apply`].
 
 use std::collections::BTreeMap;
 

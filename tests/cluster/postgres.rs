@@ -29,6 +29,9 @@ async fn identity(scene: &Scene<'_>, ttl: &str) -> (Identity, Timestamp) {
 
 #[tokio::test]
 async fn a_pod_logs_in_by_its_class_s_common_name_as_nobody_else_and_only_until_the_end() {
+    if !server::is_installed() {
+        return;
+    }
     let here = shared();
     let (orders, reports) = (Scene::set(&here.stage, "pg-orders").await, Scene::set(&here.stage, "pg-reports").await);
     let postgres = Postgres::start(&roots(&orders).await, &["pg-orders", "pg-reports"]).await;
@@ -55,6 +58,9 @@ async fn a_pod_logs_in_by_its_class_s_common_name_as_nobody_else_and_only_until_
 
 #[tokio::test]
 async fn what_a_secret_holds_logs_in_as_well() {
+    if !server::is_installed() {
+        return;
+    }
     let here = shared();
     let scene = Scene::with(&here.stage, "secrets-postgres", "pg-secret", json!({}), json!({})).await;
     let postgres = Postgres::start(&roots(&scene).await, &["pg-secret"]).await;
