@@ -277,6 +277,9 @@ impl Cached for SecretRecord {
     fn object_uid(&self) -> &str {
         &self.uid
     }
+    fn version(&self) -> u64 {
+        version_of(&self.secret.metadata)
+    }
 }
 
 impl SecretRecord {

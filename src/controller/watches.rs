@@ -131,15 +131,11 @@ impl Operator {
     }
 
     fn secret_changed(&self, change: &Change<SecretRecord>) {
-        // Only what may hold an authority concerns classes; a relist that brings what was there is no news.
-        let news = match change {
-            Change::Applied { now, before } => {
-                before.as_ref().is_none_or(|before| before.secret.metadata.resource_version != now.secret.metadata.resource_version)
-            }
-            Change::Deleted(_) | Change::Synced => true,
-        };
-        if news {
-            self.classes_changed.notify_one();
+        match change {
+            // A list that brings what was there is no news.
+            Change::Applied { now, before } if before.as_ref().is_some_and(|before| before.version() == now.version()) => {}
+            Change::Applied { .. } | Change::Deleted(_) => self.classes_changed.notify_one(),
+            Change::Synced => self.all_synced(),
         }
     }
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use daypass::{
     api,
-    install::{Values, manifests},
+    install::{
+        Values,
+        guard::{STAMPS, VERIFY},
+        manifests,
+    },
 };
 use devcluster::{Cluster, wait};
 use kube::{
@@ -36,11 +40,30 @@ pub async fn install(cluster: &Cluster, values: &Values) -> Result<(), Error> {
         })
         .await?;
     }
-    for object in manifests(values) {
-        if object["kind"] != "Deployment" {
-            apply(&client, &object).await?;
-        }
+    // The binding of the stamp comes last: once it acts, everything that was applied before it does.
+    let is_stamp = |object: &Value| object["kind"] == "MutatingAdmissionPolicyBinding" && object["metadata"]["name"] == STAMPS[0];
+    let (stamp, others): (Vec<Value>, Vec<Value>) = manifests(values).into_iter().partition(is_stamp);
+    for object in others.iter().chain(&stamp).filter(|object| object["kind"] != "Deployment") {
+        apply(&client, object).await?;
     }
+    stamped(&client).await
+}
+
+/// Waits until the API server stamps and verifies: what an administrator asks for, in a dry run, is then refused by verify and no longer by
+/// the schema for want of a requester.
+async fn stamped(client: &Client) -> Result<(), Error> {
+    let body = serde_json::json!({
+        "apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest", "metadata": {"name": "is-it-stamped"}, "spec": {"className": "none"},
+    });
+    wait::until("the stamp to be in force", SERVED_WITHIN, || async {
+        let request = http::Request::post("/apis/daypass.dev/v1alpha1/namespaces/default/accessrequests?dryRun=All");
+        let request = request.header("content-type", "application/json").body(body.to_string().into_bytes()).ok()?;
+        match client.request_text(request).await {
+            Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains(VERIFY) => Some(()),
+            _ => None,
+        }
+    })
+    .await?;
     Ok(())
 }
 
