@@ -3,5 +3,6 @@
 
 mod gap;
 mod harm;
+mod relay;
 mod restart;
 mod scene;

@@ -27,7 +27,7 @@ fn but(namespace: &str) -> Value {
 
 #[tokio::test]
 async fn a_guard_that_goes_missing_or_is_weakened_stops_everything_until_it_is_proven_anew() {
-    let scene = Scene::set(Default::default(), |_| OperatorOptions::default()).await;
+    let scene = Scene::set(Default::default(), async |_| OperatorOptions::default()).await;
     scene.grants().await;
     let first = scene.since().await;
     let mut of_the_gaps = vec![];
@@ -67,7 +67,7 @@ async fn a_guard_that_goes_missing_or_is_weakened_stops_everything_until_it_is_p
 async fn an_operator_that_never_saw_the_right_guard_waits_for_it() {
     // Applied in the wrong order: the API server refused the policy, and its binding was created all the same. That is silently open.
     let without_policy = async |admin: &crate::guard::calls::Caller| assert_eq!(admin.send(&delete(Part::Policy.path())).await.code, 200);
-    let scene = Scene::prepare(Default::default(), without_policy, |_| OperatorOptions::default()).await;
+    let scene = Scene::prepare(Default::default(), without_policy, async |_| OperatorOptions::default()).await;
     scene.open().await;
     scene.stage().platform(crate::support::class(SHOP)).await.unwrap();
     scene.stage().platform(crate::support::permit(SHOP, SHOP, "orders", SHOP, json!({}))).await.unwrap();

@@ -13,7 +13,7 @@ const LOAD: usize = 100;
 
 #[tokio::test]
 async fn an_operator_restarted_and_killed_under_load_denies_nobody() {
-    let scene = Scene::set(Options::default(), |_| OperatorOptions::default()).await;
+    let scene = Scene::set(Options::default(), async |_| OperatorOptions::default()).await;
     let since = scene.since().await;
     let csr = Csr::new().unwrap();
     let mut pods = vec![];
@@ -54,7 +54,7 @@ async fn leases(scene: &Scene, n: usize) {
 
 #[tokio::test]
 async fn an_api_server_that_cannot_be_reached_makes_requests_wait_and_denies_none() {
-    let scene = Scene::set(Options { apiservers: 2, ..Options::default() }, |stage| OperatorOptions {
+    let scene = Scene::set(Options { apiservers: 2, ..Options::default() }, async |stage| OperatorOptions {
         args: vec!["--apiserver".into(), stage.cluster.server_urls()[1].to_string()],
         ..Default::default()
     })

@@ -44,7 +44,7 @@ pub enum Part {
 
 impl Scene {
     /// Everything in order, and the operator issuing.
-    pub async fn set(options: Options, operator: impl FnOnce(&Stage) -> OperatorOptions) -> Self {
+    pub async fn set(options: Options, operator: impl AsyncFnOnce(&Stage) -> OperatorOptions) -> Self {
         let scene = Self::prepare(options, async |_| {}, operator).await;
         scene.operator.ready().await.unwrap();
         scene.offer().await;
@@ -52,11 +52,15 @@ impl Scene {
     }
 
     /// The operator starts on an installation to which something was done before.
-    pub async fn prepare(options: Options, before: impl AsyncFnOnce(&Caller), operator: impl FnOnce(&Stage) -> OperatorOptions) -> Self {
+    pub async fn prepare(
+        options: Options,
+        before: impl AsyncFnOnce(&Caller),
+        operator: impl AsyncFnOnce(&Stage) -> OperatorOptions,
+    ) -> Self {
         let private = private(options).await;
         let orders = private.stage.pod(SHOP, "orders-0", "orders").await.unwrap();
         before(&Caller(private.stage.cluster.admin().unwrap())).await;
-        let operator = private.stage.operator(&daypass(), operator(&private.stage)).await.unwrap();
+        let operator = private.stage.operator(&daypass(), operator(&private.stage).await).await.unwrap();
         Self { private, operator, orders }
     }
 
