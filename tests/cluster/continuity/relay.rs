@@ -1,9 +1,6 @@
-//! A relay between operator and fault proxy that can hold back what is said on the watches of the guard, and nothing else.
+//! A relay between operator and fault proxy that can hold back the answers to some requests, watches among them, and nothing else.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Mutex;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -12,10 +9,13 @@ use tokio::{
     task::JoinHandle,
 };
 
+/// Whether the answer to the request with this first line is held back.
+pub type Held = fn(&str) -> bool;
+
 /// A running relay. It lives in the runtime that started it and ends when dropped.
 pub struct Relay {
     url: http::Uri,
-    held: watch::Sender<bool>,
+    held: watch::Sender<Option<Held>>,
     accepting: JoinHandle<()>,
 }
 
@@ -24,7 +24,7 @@ impl Relay {
     pub async fn start(server: &http::Uri) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let (held, server) = (watch::Sender::new(false), server.authority().unwrap().to_string());
+        let (held, server) = (watch::Sender::new(None), server.authority().unwrap().to_string());
         let held_by_all = held.clone();
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -39,14 +39,14 @@ impl Relay {
         &self.url
     }
 
-    /// From now on the watches of the guard say nothing more.
-    pub fn hold(&self) {
-        self.held.send_replace(true);
+    /// From now on nothing is said in answer to such requests, those that were made before among them.
+    pub fn hold(&self, held: Held) {
+        self.held.send_replace(Some(held));
     }
 
-    /// They say what they had to say, and go on.
+    /// What was held back is said.
     pub fn release(&self) {
-        self.held.send_replace(false);
+        self.held.send_replace(None);
     }
 }
 
@@ -57,17 +57,17 @@ impl Drop for Relay {
 }
 
 /// Carries one connection until either side closes it.
-async fn relay(client: TcpStream, server: String, mut held: watch::Receiver<bool>) -> Option<()> {
+async fn relay(client: TcpStream, server: String, mut held: watch::Receiver<Option<Held>>) -> Option<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = TcpStream::connect(server).await.ok()?.into_split();
-    let watches_guard = Arc::new(AtomicBool::new(false));
+    let asked = Mutex::new(String::new());
     let asking = async {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let n = from_client.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
-            // A request's head is far smaller than the buffer, and a connection carries one request after the other.
-            let text = String::from_utf8_lossy(&buffer[..n]);
-            watches_guard.store(text.contains("/validatingadmissionpolic") && text.contains("watch=true"), Ordering::SeqCst);
+            // A connection carries one request after the other, and the head of a read fits the buffer.
+            let line = String::from_utf8_lossy(&buffer[..n]).lines().next().unwrap_or_default().to_owned();
+            *asked.lock().unwrap() = line;
             to_server.write_all(&buffer[..n]).await.ok()?;
         }
     };
@@ -75,9 +75,7 @@ async fn relay(client: TcpStream, server: String, mut held: watch::Receiver<bool
         let mut buffer = vec![0; 64 * 1024];
         loop {
             let n = from_server.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
-            if watches_guard.load(Ordering::SeqCst) {
-                held.wait_for(|held| !held).await.ok()?;
-            }
+            held.wait_for(|held| held.is_none_or(|held| !held(&asked.lock().unwrap()))).await.ok()?;
             to_client.write_all(&buffer[..n]).await.ok()?;
         }
     };

@@ -1,12 +1,19 @@
 //! Restarts and silence deny nobody: the record says since when, and what gives no answer is waited for.
 
 use daypass::api::RequestState;
-use devcluster::{Options, wait};
+use devcluster::{
+    Options,
+    proxy::{Proxy, Script},
+    wait,
+};
 use futures::future::join_all;
 use kube::ResourceExt;
 use stage::{Csr, OperatorOptions};
 
-use super::scene::{SHOP, SOON, Scene};
+use super::{
+    relay::{Held, Relay},
+    scene::{SHOP, SOON, Scene},
+};
 
 /// Requests that are made while the operator comes and goes.
 const LOAD: usize = 100;
@@ -78,4 +85,41 @@ async fn an_api_server_that_cannot_be_reached_makes_requests_wait_and_denies_non
     let answered = scene.orders.answer(&waiting).await.unwrap();
     assert_eq!(answered.state(), RequestState::Active, "{:?}", answered.status);
     assert_eq!(scene.since().await, since, "it stood all the time");
+}
+
+#[tokio::test]
+async fn an_operator_is_ready_whichever_of_its_lists_comes_last() {
+    let (mut proxy, mut relay) = (None, None);
+    let scene = Scene::set(Options::default(), async |stage| {
+        let to = proxy.insert(Proxy::start(&stage.cluster, Script::quiet()).await.unwrap());
+        let server = relay.insert(Relay::start(to.url()).await).url().clone();
+        OperatorOptions { server: Some(server), ..Default::default() }
+    })
+    .await;
+    let relay = relay.unwrap();
+    let late: [(&str, Held); 10] = [
+        ("accessrequests", |line| line.contains("/accessrequests?")),
+        ("credentialleases", |line| line.contains("/credentialleases?")),
+        ("credentialclasses", |line| line.contains("/credentialclasses?")),
+        ("clusteraccesspolicies", |line| line.contains("/clusteraccesspolicies?")),
+        ("accesspolicies", |line| line.contains("/accesspolicies?")),
+        ("pods", |line| line.contains("/pods?")),
+        ("nodes", |line| line.contains("/nodes?")),
+        ("namespaces", |line| line.contains("/namespaces?")),
+        ("serviceaccounts", |line| line.contains("/serviceaccounts?")),
+        ("secrets", |line| line.contains("/secrets?")),
+    ];
+    for (list, held) in late {
+        scene.operator.stop().await;
+        relay.hold(held);
+        scene.operator.process.start_again().unwrap();
+        let only = format!("issuing: NO: not everything has been listed yet: {list}");
+        let waiting = wait::until(&only, SOON, || async {
+            let (status, text) = scene.operator.http("/readyz").await.ok()?;
+            (status == 503 && text.lines().any(|line| line == only)).then_some(())
+        });
+        waiting.await.unwrap();
+        relay.release();
+        scene.since().await;
+    }
 }
