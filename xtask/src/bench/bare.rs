@@ -19,7 +19,7 @@ use kube::{Api, Client, ResourceExt, api::PostParams};
 use stage::NODE;
 use tokio::sync::mpsc;
 
-use super::ground::{AT_ONCE, Ask, Ground};
+use super::ground::{AT_ONCE, Ask, Ground, patiently};
 
 /// What Daypass wrote for one grant.
 #[derive(Clone)]
@@ -98,27 +98,23 @@ impl Bare {
         let namespace = request.namespace().unwrap_or_default();
         let failed = |what: &'static str| move |error: kube::Error| format!("the bare client's {what}: {error}");
         let (post, template) = (post(), if request.delivery() == Delivery::CSR { &self.csr } else { &self.secret });
-        Api::<Pod>::namespaced(self.client.clone(), &namespace)
-            .get(&request.spec.requester.pod_name)
-            .await
-            .map_err(failed("GET of the pod"))?;
+        let pods = Api::<Pod>::namespaced(self.client.clone(), &namespace);
+        patiently(|| pods.get(&request.spec.requester.pod_name)).await.map_err(failed("GET of the pod"))?;
         let secrets = Api::<Secret>::namespaced(self.client.clone(), &namespace);
+        let empty = secret(&request, template, None);
         let reserved = match &template.secret {
-            Some(_) => Some(secrets.create(&post, &secret(&request, template, None)).await.map_err(failed("POST of the Secret"))?),
+            Some(_) => Some(patiently(|| secrets.create(&post, &empty)).await.map_err(failed("POST of the Secret"))?),
             None => None,
         };
-        let lease = lease(&self.home, &request, template, reserved.as_ref());
-        Api::<CredentialLease>::namespaced(self.client.clone(), &self.home)
-            .create(&post, &lease)
-            .await
-            .map_err(failed("POST of the lease"))?;
+        let (leases, lease) = (Api::namespaced(self.client.clone(), &self.home), lease(&self.home, &request, template, reserved.as_ref()));
+        patiently(|| leases.create(&post, &lease)).await.map_err(failed("POST of the lease"))?;
         if let Some(reserved) = &reserved {
-            let filled = secret(&request, template, Some(reserved));
-            secrets.replace(&filled.name_any(), &post, &filled).await.map_err(failed("PUT of the Secret"))?;
+            let (name, filled) = (reserved.name_any(), secret(&request, template, Some(reserved)));
+            patiently(|| secrets.replace(&name, &post, &filled)).await.map_err(failed("PUT of the Secret"))?;
         }
         let requests = Api::<AccessRequest>::namespaced(self.client.clone(), &namespace);
-        let answered = active(request, template, reserved.as_ref());
-        requests.replace_status(&answered.name_any(), &post, &answered).await.map_err(failed("PUT of the status")).map(drop)
+        let (name, answered) = (request.name_any(), active(request, template, reserved.as_ref()));
+        patiently(async || requests.replace_status(&name, &post, &answered).await).await.map_err(failed("PUT of the status")).map(drop)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Both grounds of a comparison are set alike, so that what differs is who grants.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use daypass::{
     api::{AccessRequest, Delivery},
@@ -24,6 +24,10 @@ pub const CLASS: &str = "bench";
 pub const ACCOUNT: &str = "app";
 /// Has no policy.
 pub const STRANGER: &str = "stranger";
+
+/// How often a call is made again when there are too many, and after which pause: kube-apiserver says `Retry-After: 1`.
+const TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_secs(1);
 
 const NAMESPACES: usize = 5;
 const PODS_EACH: usize = 4;
@@ -142,16 +146,30 @@ impl Ask {
         (0..count).map(|_| Self::new(batch, delivery, ttl)).collect()
     }
 
-    /// Creates the request with the pod's own token, in one call.
+    /// Creates the request with the pod's own token. Told that there are too many, it asks again, as clients must; that is in its time.
     pub async fn by(self, pod: &Pod) -> Result<AccessRequest, String> {
         let body = json!({
             "apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest",
             "metadata": {"generateName": format!("{}-", self.batch), "namespace": pod.namespace}, "spec": self.spec,
         });
-        let request = Request::new(format!("/apis/daypass.dev/v1alpha1/namespaces/{}/accessrequests", pod.namespace))
-            .create(&Default::default(), body.to_string().into_bytes())
-            .map_err(|error| error.to_string())?;
-        pod.client.request(request).await.map_err(|error| format!("create a request of batch {}: {error}", self.batch))
+        let (body, requests) = (body.to_string(), format!("/apis/daypass.dev/v1alpha1/namespaces/{}/accessrequests", pod.namespace));
+        let create = || async {
+            let body = body.clone().into_bytes();
+            pod.client.request(Request::new(&*requests).create(&Default::default(), body).map_err(kube::Error::BuildRequest)?).await
+        };
+        patiently(create).await.map_err(|error| format!("create a request of batch {}: {error}", self.batch))
+    }
+}
+
+/// Makes a call again for as long as the API server says that there are too many.
+pub async fn patiently<T, F: Future<Output = kube::Result<T>>>(call: impl Fn() -> F) -> kube::Result<T> {
+    let mut tries = TRIES;
+    loop {
+        match call().await {
+            Err(kube::Error::Api(status)) if status.code == 429 && tries > 0 => tokio::time::sleep(PAUSE).await,
+            answer => return answer,
+        }
+        tries -= 1;
     }
 }
 

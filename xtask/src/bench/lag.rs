@@ -14,6 +14,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{
     bare::Bare,
     ground::{Ask, Ground},
+    machine::Used,
     report::{Goal, Report, Row},
     stats::percentile,
 };
@@ -33,6 +34,8 @@ pub struct Lags {
     proven: Vec<f64>,
     /// From the end of a credential to seeing its request Ended.
     seen: Vec<f64>,
+    /// Processor time while requests came, and for how many seconds they did.
+    used: (Used, f64),
 }
 
 impl Lags {
@@ -43,6 +46,7 @@ impl Lags {
         // Both deliveries in turn.
         let delivery = |n: usize| if n.is_multiple_of(2) { Delivery::CSR } else { Delivery::Secret };
         let asks = (0..count).map(|n| Ask::new(batch, delivery(n), ttl)).collect::<Result<Vec<_>, _>>()?;
+        let (before, begun) = (with.usage()?, Instant::now());
         let created: HashMap<String, Instant> = paced(asks, async |n, ask| {
             let begun = Instant::now();
             let request = with.ask(n, ask).await?;
@@ -51,6 +55,7 @@ impl Lags {
         .await?
         .into_iter()
         .collect();
+        let used = (with.usage()?.since(&before), begun.elapsed().as_secs_f64());
         with.answers.reached(batch, RequestState::Ended, count).await?;
         let answers = with.answers.of(batch);
         let active = answers.iter().filter(|answer| answer.state == RequestState::Active);
@@ -58,6 +63,7 @@ impl Lags {
         let asks =
             (0..count.min(10 * RATE)).map(|n| Ask::new("p4", delivery(n), super::throughput::LONG)).collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
+            used,
             ready: active.filter_map(|answer| Some(answer.at.duration_since(*created.get(&answer.uid)?).as_secs_f64())).collect(),
             bare: paced(asks, async |n, ask| {
                 let begun = Instant::now();
@@ -92,6 +98,10 @@ impl Lags {
         report.rows(late(&self.proven, "the proof (verifiedTime)", 99, Some(Goal::AtMost(1.0))));
         report.rows(late(&self.seen, "Ended in a watch", 50, None));
         report.rows(late(&self.seen, "Ended in a watch", 99, Some(Goal::AtMost(1.0))));
+        let (used, seconds) = &self.used;
+        let parts = used.parts.iter().map(|(name, spent)| (*name, *spent)).chain([("others", used.others)]);
+        let parts: Vec<String> = parts.map(|(name, spent)| format!("{name} {:.2}", spent / seconds)).collect();
+        report.note(format!("Where the time goes at {RATE}/s, processors kept busy in the {seconds:.0} s: {}", parts.join(", ")));
     }
 }
 
