@@ -14,7 +14,6 @@ use kube::ResourceExt;
 use super::{
     Generation, Operator,
     authorities::{Authorities, Unavailable, same_names},
-    policies::keep_transition_times,
 };
 use crate::{
     api::{
@@ -28,7 +27,10 @@ use crate::{
         cache::{Cached, Key},
         records::ClassRecord,
     },
-    core::snapshot::{ClassFacts, GuardFacts},
+    core::{
+        health::{Conditions, Health},
+        snapshot::{ClassFacts, GuardFacts},
+    },
     issue::x509,
 };
 
@@ -185,35 +187,23 @@ impl Operator {
         next.warnings = judgement.warnings.iter().take(16).map(|w| condition::truncate(w, 512)).collect();
         next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(&class.spec).as_secs() });
         let open = guard_is_open(guard, &held.conditions);
-        let (status, reason, message, passing) = match (&judgement.not_ready, &open) {
-            (Some((reason, message)), _) => (ConditionStatus::False, reason.as_str(), message.clone(), judgement.passing),
-            (None, Some(problem)) => (ConditionStatus::False, "GuardNotInForce", format!("nothing is issued: {problem}"), true),
-            (None, None) => (ConditionStatus::True, "Issuing", "certificates of this class can be issued".to_owned(), false),
+        let (health, reason, message) = match (&judgement.not_ready, &open) {
+            (Some((reason, message)), _) if judgement.passing => (Health::Reconciling, reason.as_str(), message.clone()),
+            (Some((reason, message)), _) => (Health::Stalled, reason.as_str(), message.clone()),
+            (None, Some(problem)) => (Health::Reconciling, "GuardNotInForce", format!("nothing is issued: {problem}")),
+            (None, None) => (Health::Ready, "Issuing", "certificates of this class can be issued".to_owned()),
         };
-        next.conditions.retain(|c| !matches!(c.type_.as_str(), "Stalled" | "Reconciling"));
-        let now = self.clock.now();
-        let mut set = |type_: &str, status: ConditionStatus, reason: &str, message: &str| {
-            let condition = Condition {
-                type_: type_.into(),
-                status,
-                reason: reason.into(),
-                message: message.into(),
-                observed_generation: record.metadata.generation,
-                last_transition_time: now,
-            };
-            condition::set(&mut next.conditions, condition);
-        };
-        set("Ready", status, reason, &message);
-        if status == ConditionStatus::False {
-            set(if passing { "Reconciling" } else { "Stalled" }, ConditionStatus::True, reason, &message);
-        }
+        let mut conditions = Conditions::new(&held.conditions, record.metadata.generation, self.clock.now());
+        conditions.stand(health, reason, &message);
         match guard {
-            GuardFacts::InForce { .. } => set("GuardInForce", ConditionStatus::True, "Proven", "the API server refuses forged requesters"),
-            GuardFacts::NotInForce { reason } => set("GuardInForce", ConditionStatus::False, "NotInForce", reason),
+            GuardFacts::InForce { .. } => {
+                conditions.set("GuardInForce", ConditionStatus::True, "Proven", "the API server refuses forged requesters");
+            }
+            GuardFacts::NotInForce { reason } => conditions.set("GuardInForce", ConditionStatus::False, "NotInForce", reason),
             // Not known at this moment is no news: what was known last stays, and a restart writes nothing.
             GuardFacts::Unknown { .. } => {}
         }
-        keep_transition_times(&held.conditions, &mut next.conditions);
+        next.conditions = conditions.finish();
         if next == held {
             return;
         }

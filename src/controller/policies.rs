@@ -12,17 +12,14 @@ use jiff::Timestamp;
 
 use super::{Generation, Operator};
 use crate::{
-    api::{
-        Condition,
-        condition::{self, ConditionStatus},
-        policy::{AccessPolicySpec, ClusterAccessPolicySpec, Effect, Limits, PolicyStatus, PolicyTtl, Requirement},
-    },
+    api::policy::{AccessPolicySpec, ClusterAccessPolicySpec, Effect, Limits, PolicyStatus, PolicyTtl, Requirement},
     cluster::{
         ApiError,
         cache::{Cached, Key},
         records::{PolicyObject, PolicyRecord},
     },
     core::{
+        health::{Conditions, Health},
         names::hex_sha256,
         shadow,
         snapshot::{PolicyFacts, PolicyId, SubjectFacts},
@@ -272,44 +269,24 @@ impl Operator {
         next.observed_generation = record.metadata.generation;
         next.live = Some(live.get(&record.id.to_string()).copied().unwrap_or_default());
         next.shadowed_by = shadow::shadowed_by(facts, all);
-        let (ready, reason, message) = match &facts.broken {
+        let (health, reason, message) = match &facts.broken {
             Some(problem) => {
                 let meanwhile = match facts.effect {
                     Effect::Permit => "hands out nothing new",
                     Effect::Forbid => "refuses everything new that it may concern",
                 };
-                (ConditionStatus::False, "Broken", format!("{problem}. Until it is corrected it {meanwhile}, and it ends nothing."))
+                (Health::Stalled, "Broken", format!("{problem}. Until it is corrected it {meanwhile}, and it ends nothing."))
             }
             None if !missing.is_empty() => {
                 let names = missing.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(", ");
-                (
-                    ConditionStatus::False,
-                    "ClassMissing",
-                    format!("these classes do not exist (yet): {names}; the policy is in force for its other classes"),
-                )
+                let message = format!("these classes do not exist (yet): {names}; the policy is in force for its other classes");
+                (Health::Reconciling, "ClassMissing", message)
             }
-            None => (ConditionStatus::True, "InForce", "the policy is in force".to_owned()),
+            None => (Health::Ready, "InForce", "the policy is in force".to_owned()),
         };
-        let now = self.clock.now();
-        let set = |conditions: &mut Vec<Condition>, type_: &str, status: ConditionStatus| {
-            let condition = Condition {
-                type_: type_.into(),
-                status,
-                reason: reason.into(),
-                message: message.clone(),
-                observed_generation: record.metadata.generation,
-                last_transition_time: now,
-            };
-            condition::set(conditions, condition);
-        };
-        next.conditions.retain(|c| !matches!(c.type_.as_str(), "Stalled" | "Reconciling"));
-        set(&mut next.conditions, "Ready", ready);
-        match reason {
-            "Broken" => set(&mut next.conditions, "Stalled", ConditionStatus::True),
-            "ClassMissing" => set(&mut next.conditions, "Reconciling", ConditionStatus::True),
-            _ => {}
-        }
-        keep_transition_times(&held.conditions, &mut next.conditions);
+        let mut conditions = Conditions::new(&held.conditions, record.metadata.generation, self.clock.now());
+        conditions.stand(health, reason, &message);
+        next.conditions = conditions.finish();
         if next == held {
             return;
         }
@@ -331,15 +308,6 @@ impl Operator {
                 self.issuing.put_policy_status(&policy).await
             }
             PolicyObject::Unreadable { .. } => Ok(()),
-        }
-    }
-}
-
-/// A condition that was dropped and set again with the same status has not changed.
-pub fn keep_transition_times(held: &[Condition], next: &mut [Condition]) {
-    for condition in next {
-        if let Some(old) = held.iter().find(|old| old.type_ == condition.type_ && old.status == condition.status) {
-            condition.last_transition_time = old.last_transition_time;
         }
     }
 }

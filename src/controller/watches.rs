@@ -1,15 +1,15 @@
 //! Feeds the caches from watches, and tells the loops what each change may concern.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Secret, ServiceAccount};
-use kube::{Api, Client, ResourceExt, runtime::watcher::Config};
+use kube::{Api, Client, Resource, ResourceExt, runtime::watcher::Config};
+use serde::de::DeserializeOwned;
 
 use super::Operator;
 use crate::{
     api::{AccessRequest, CredentialLease, RequestState},
     cluster::{
-        cache::{Cached, Change},
+        cache::{Cache, Cached, Change},
         records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
         watch::{self, Setting},
     },
@@ -24,92 +24,42 @@ impl Operator {
     /// Runs every watch until the process ends.
     pub async fn watch_everything(self: Arc<Self>, client: Client) {
         let (world, home) = (&self.world, &self.settings.namespace);
-        let setting = || Setting { clock: self.clock.clone(), again: self.watch_again.subscribe() };
-        let config = Config::default;
+        let class = |read| Some(ClassRecord::of(read));
+        let cluster_policy = |read| Some(PolicyRecord::cluster(read));
+        let policy = |read| Some(PolicyRecord::namespaced(read));
+        let pod = |pod| Some(PodRecord::of(&pod));
+        let node = |node| Some(ObjectRecord::node(node));
+        let namespace = |namespace| Some(ObjectRecord::namespace(namespace));
+        let account = |account| Some(ObjectRecord::service_account(account));
+        let secret = |secret| Some(SecretRecord::of(secret));
         tokio::join!(
             self.heartbeat(),
-            watch::run(Api::all(client.clone()), config(), records::request, world.requests.clone(), setting(), |c| self
-                .request_changed(c)),
-            watch::run(Api::namespaced(client.clone(), home), config(), records::lease, world.leases.clone(), setting(), |c| {
-                self.lease_changed(c);
-            }),
-            watch::run(
-                Api::all(client.clone()),
-                config(),
-                |read| Some(ClassRecord::of(read)),
-                world.classes.clone(),
-                setting(),
-                |c| {
-                    self.class_changed(c);
-                }
-            ),
-            watch::run(
-                Api::all(client.clone()),
-                config(),
-                |read| Some(PolicyRecord::cluster(read)),
-                world.cluster_policies.clone(),
-                setting(),
-                |c| {
-                    self.policy_changed(c);
-                }
-            ),
-            watch::run(
-                Api::all(client.clone()),
-                config(),
-                |read| Some(PolicyRecord::namespaced(read)),
-                world.policies.clone(),
-                setting(),
-                |c| {
-                    self.policy_changed(c);
-                }
-            ),
-            watch::run(
-                Api::all(client.clone()),
-                config(),
-                |pod| Some(PodRecord::of(&pod)),
-                world.pods.clone(),
-                setting(),
-                |c| self.pod_changed(c)
-            ),
-            watch::run(
-                Api::<Node>::all(client.clone()),
-                config(),
-                |o| Some(ObjectRecord::node(o)),
-                world.nodes.clone(),
-                setting(),
-                |c| {
-                    self.object_changed(c, |lease, node| lease.spec.requester.node_name == node.key.name);
-                }
-            ),
-            watch::run(
-                Api::<Namespace>::all(client.clone()),
-                config(),
-                |o| Some(ObjectRecord::namespace(o)),
-                world.namespaces.clone(),
-                setting(),
-                |c| self.object_changed(c, |lease, namespace| lease.spec.request_namespace == namespace.key.name)
-            ),
-            watch::run(
-                Api::<ServiceAccount>::all(client.clone()),
-                config(),
-                |o| Some(ObjectRecord::service_account(o)),
-                world.service_accounts.clone(),
-                setting(),
-                |c| self.object_changed(c, |lease, account| {
-                    lease.spec.requester.service_account() == Some((account.key.namespace.as_str(), account.key.name.as_str()))
-                })
-            ),
-            watch::run(
-                Api::<Secret>::namespaced(client.clone(), home),
-                config(),
-                |o| Some(SecretRecord::of(o)),
-                world.secrets.clone(),
-                setting(),
-                |c| {
-                    self.secret_changed(c);
-                }
-            ),
+            self.feed(Api::all(client.clone()), records::request, &world.requests, |c| self.request_changed(c)),
+            self.feed(Api::namespaced(client.clone(), home), records::lease, &world.leases, |c| self.lease_changed(c)),
+            self.feed(Api::all(client.clone()), class, &world.classes, |c| self.class_changed(c)),
+            self.feed(Api::all(client.clone()), cluster_policy, &world.cluster_policies, |c| self.policy_changed(c)),
+            self.feed(Api::all(client.clone()), policy, &world.policies, |c| self.policy_changed(c)),
+            self.feed(Api::all(client.clone()), pod, &world.pods, |c| self.pod_changed(c)),
+            self.feed(Api::all(client.clone()), node, &world.nodes, |c| self.object_changed(c, is_on)),
+            self.feed(Api::all(client.clone()), namespace, &world.namespaces, |c| self.object_changed(c, is_in)),
+            self.feed(Api::all(client.clone()), account, &world.service_accounts, |c| self.object_changed(c, is_of)),
+            self.feed(Api::namespaced(client.clone(), home), secret, &world.secrets, |c| self.secret_changed(c)),
         );
+    }
+
+    /// Runs one watch into its cache.
+    async fn feed<K, R>(
+        &self,
+        api: Api<K>,
+        convert: impl Fn(K) -> Option<R> + Send,
+        cache: &Arc<Cache<R>>,
+        on_change: impl Fn(&Change<R>) + Send,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        R: Cached,
+    {
+        let setting = Setting { clock: self.clock.clone(), again: self.watch_again.subscribe() };
+        watch::run(api, Config::default(), convert, cache.clone(), setting, on_change).await;
     }
 
     /// Notices when this process did not run for a while: what the caches hold is then as old as that, and every watch begins again.
@@ -278,4 +228,19 @@ impl Operator {
         }
         self.wake_pending();
     }
+}
+
+/// The pod of the lease is on this node.
+fn is_on(lease: &CredentialLease, node: &ObjectRecord) -> bool {
+    lease.spec.requester.node_name == node.key.name
+}
+
+/// The request of the lease is in this namespace.
+fn is_in(lease: &CredentialLease, namespace: &ObjectRecord) -> bool {
+    lease.spec.request_namespace == namespace.key.name
+}
+
+/// The lease is this account's.
+fn is_of(lease: &CredentialLease, account: &ObjectRecord) -> bool {
+    lease.spec.requester.service_account() == Some((account.key.namespace.as_str(), account.key.name.as_str()))
 }

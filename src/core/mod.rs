@@ -6,6 +6,7 @@ pub mod explain;
 #[cfg(test)]
 mod fixture;
 pub mod guard;
+pub mod health;
 #[cfg(test)]
 mod laws;
 pub mod lifecycle;
