@@ -8,9 +8,11 @@ use std::{fmt::Write, time::Duration};
 use serde::Serialize;
 
 use super::{
+    decide::applicability,
     decision::{Consideration, Considered, Decision, Denial, Grant, Verdict},
     snapshot::{PodFacts, RequestFacts, Snapshot},
 };
+use crate::api::policy::Effect;
 
 /// A decision as text of several lines: the answer, what it was about, what cut it, and what came of every policy.
 pub fn render(decision: &Decision, snapshot: &Snapshot) -> String {
@@ -28,13 +30,31 @@ fn write_all(out: &mut String, decision: &Decision, snapshot: &Snapshot) -> std:
     }
     write_ask(out, snapshot)?;
     if decision.considered.is_empty() {
-        let why = if snapshot.policies.is_empty() { "there are none" } else { "none was considered, because that was settled before them" };
-        return writeln!(out, "Policies: {why}.");
+        return write_unconsidered(out, snapshot);
     }
     writeln!(out, "Policies:")?;
     let width = decision.considered.iter().map(|one| one.policy.to_string().chars().count()).max().unwrap_or_default();
     for one in &decision.considered {
         writeln!(out, "  {:width$}  {}", plain(&one.policy.to_string()), plain(&outcome(one)))?;
+    }
+    Ok(())
+}
+
+/// That was settled before any policy was asked. Whoever wants to know why still wants to know whether one would have applied.
+fn write_unconsidered(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    if snapshot.policies.is_empty() {
+        return writeln!(out, "Policies: there are none.");
+    }
+    writeln!(out, "Policies: none was asked, because that was settled before them. Had one been:")?;
+    let looked = applicability(snapshot);
+    let width = looked.iter().map(|(policy, _)| policy.id.to_string().chars().count()).max().unwrap_or_default();
+    for (policy, applies) in looked {
+        let said = match (applies, policy.effect) {
+            (Ok(()), Effect::Permit) => "would apply".to_owned(),
+            (Ok(()), Effect::Forbid) => "would forbid it".to_owned(),
+            (Err(why), _) => format!("would not apply: {why}"),
+        };
+        writeln!(out, "  {:width$}  {}", plain(&policy.id.to_string()), plain(&said))?;
     }
     Ok(())
 }

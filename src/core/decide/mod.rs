@@ -19,6 +19,7 @@ use super::{
 };
 
 pub use gates::GUARD_SETTLES;
+pub use policies::applicability;
 pub use reconsider::{BACKDATE, DELETED_POLICY_GRACE, Gone, reconsider};
 
 /// Decides about a new request.

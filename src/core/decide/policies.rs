@@ -45,6 +45,20 @@ pub(super) fn judge(snapshot: &Snapshot, ask: &Ask<'_>) -> Decision {
     Decision { verdict, considered: looked.into_iter().map(|(policy, finding)| considered(policy, finding)).collect() }
 }
 
+/// Whether each policy would apply, without a decision: for `daypass explain` of a request that never came so far as to be judged. `Err`:
+/// the part of it that keeps it from applying.
+pub fn applicability(snapshot: &Snapshot) -> Vec<(&PolicyFacts, Result<(), String>)> {
+    let mut policies: Vec<&PolicyFacts> = snapshot.policies.iter().collect();
+    policies.sort_by(|a, b| (&a.id, &a.uid).cmp(&(&b.id, &b.uid)));
+    let applies = |policy: &PolicyFacts| match (matching::policy(policy, snapshot), condition(policy)) {
+        (Match::No(why) | Match::Unknown(why), _) => Err(why),
+        (Match::Yes, Tri::True) => Ok(()),
+        (Match::Yes, Tri::False) => Err("when is false".to_owned()),
+        (Match::Yes, Tri::Error(problem)) => Err(format!("when failed: {problem}")),
+    };
+    policies.into_iter().map(|policy| (policy, applies(policy))).collect()
+}
+
 fn look(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Finding {
     match (matching::policy(policy, snapshot), policy.effect) {
         (Match::No(why), _) | (Match::Unknown(why), Effect::Permit) => Finding::DoesNotApply(why),
