@@ -407,3 +407,47 @@ fn leaf_of(lease: &CredentialLease, grant: &Grant) -> Result<Leaf, String> {
         class: spec.class_name.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{decide, fixture};
+
+    /// What is granted in the fixture's world.
+    fn granted() -> Grant {
+        let mut world = fixture::snapshot();
+        world.policies = vec![fixture::permit("orders")];
+        match decide(&world).verdict {
+            crate::core::Verdict::Allow(grant) => grant,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn spec(grant: &Grant, seconds: i64) -> CredentialLeaseSpec {
+        let begin = Timestamp::from_second(1_700_000_000).unwrap();
+        let mut spec = fixture::lease(&grant.policy.to_string());
+        spec.policy = LeasePolicy { name: grant.policy.to_string(), uid: grant.policy_uid.clone(), generation: 1, hash: String::new() };
+        spec.not_before = begin - BACKDATE;
+        spec.x509.not_after = begin + SignedDuration::from_secs(seconds);
+        spec
+    }
+
+    #[test]
+    fn what_was_written_down_before_a_restart_is_carried_on_only_within_what_would_be_granted_now() {
+        let mut grant = granted();
+        grant.not_after = Timestamp::MAX;
+        let life = i64::try_from(grant.ttl.as_secs()).unwrap();
+        let now = spec(&grant, life);
+        assert_eq!(exceeds(&now, &now, &grant), None);
+        assert_eq!(exceeds(&spec(&grant, life - 1), &now, &grant), None, "less is fine");
+        assert_eq!(exceeds(&spec(&grant, life + 1), &now, &grant), Some("a longer life"));
+        let mut other = now.clone();
+        other.policy.uid = "another".into();
+        assert_eq!(exceeds(&other, &now, &grant), Some("another policy"));
+        let mut other = now.clone();
+        other.x509.common_name = Some("root".into());
+        assert_eq!(exceeds(&other, &now, &grant), Some("other names or another authority"));
+        grant.not_after = now.x509.not_after - SignedDuration::from_secs(1);
+        assert_eq!(exceeds(&now, &now, &grant), Some("a longer life"), "the authority ends before it would");
+    }
+}

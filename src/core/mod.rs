@@ -4,7 +4,7 @@ pub mod decide;
 pub mod decision;
 pub mod explain;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod guard;
 pub mod health;
 #[cfg(test)]

@@ -56,6 +56,24 @@ async fn a_forbid_ends_what_is_live_only_when_its_condition_is_definitely_true()
 }
 
 #[tokio::test]
+async fn what_the_request_said_is_what_it_is_judged_on_again() {
+    let here = shared();
+    let says = json!([{"name": "said", "expression": "has(request.spec.purpose) && has(request.spec.ttl)", "message": "say what for and how long"}]);
+    let scene = Scene::on_terms(&here.stage, "policy-request", json!({"require": says})).await;
+    let csr = stage::Csr::new().unwrap();
+    let ask = json!({"className": "policy-request", "ttl": "5m", "purpose": "reconcile late orders", "csr": csr.pem});
+    let request = scene.pod.ask("policy-request", ask).await.unwrap();
+    let request = scene.pod.answer(&request).await.unwrap();
+    let lease = here.stage.lease_of(&request).await.unwrap().expect("a lease");
+    let granted = Granted { request, lease };
+    // The shorter end shows that it was judged again.
+    scene.set_terms(json!({"require": says, "ttl": {"max": "4m"}})).await;
+    let shorter = |lease: &daypass::api::CredentialLease| lease.spec.expires_at < granted.lease.spec.expires_at;
+    let lease = scene.lease_when(&granted, "to be shortened", SOON, shorter).await;
+    assert_eq!(lease.state(), None, "{:?}", lease.status);
+}
+
+#[tokio::test]
 async fn a_permit_that_is_broken_hands_out_nothing_new_and_ends_nothing() {
     let here = shared();
     let scene = Scene::set(&here.stage, "policy-broken").await;
