@@ -1,16 +1,18 @@
 //! Carries an Allow out: reserve → ledger → mint → status. Every step can be repeated; a crash between any two is recovered from the ledger.
 
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::{Operator, log, observe::Observation, queue::Next};
+use super::{
+    Operator,
+    intent::{exceeds, leaf_of},
+    log,
+    observe::Observation,
+    queue::Next,
+};
 use crate::{
-    api::{
-        AccessRequest, CredentialLease, CredentialLeaseSpec, Delivery, DenialReason, FailureReason, RequestState,
-        lease::{LeasePolicy, LeaseSecret, LeaseX509},
-    },
+    api::{AccessRequest, CredentialLease, Delivery, DenialReason, FailureReason, RequestState},
     cluster::{
         ApiError,
         act::{Reserved, SecretContent},
@@ -18,21 +20,11 @@ use crate::{
         records::{prune_lease, prune_request},
     },
     core::{
-        Decision, Denial, Grant,
-        decide::BACKDATE,
-        names,
+        Decision, Denial, Grant, names,
         status::{self, Handed, Stamp},
     },
-    issue::x509::{self, Certificate, Leaf, Names, RequestedKey, Serial},
+    issue::x509::{self, Certificate, Names, RequestedKey, Serial},
 };
-
-/// An id for the decision log: 128 random bits in hex.
-pub fn decision_id() -> String {
-    let mut bytes = [0u8; 16];
-    // The id only joins log lines to objects; a generator that fails leaves zeros, and nothing depends on them.
-    let _ = SystemRandom::new().fill(&mut bytes);
-    data_encoding::HEXLOWER.encode(&bytes)
-}
 
 /// A refusal by RBAC is believed once the request is this old.
 const REFUSALS_PASS_WITHIN: SignedDuration = SignedDuration::from_secs(3);
@@ -185,7 +177,7 @@ impl Operator {
         let serial = Serial::random().map_err(|error| Stop::Fail(FailureReason::Withdrawn, error.to_string()))?;
         let wanted = CredentialLease {
             metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(self.settings.namespace.clone()), ..Default::default() },
-            spec: self.lease_spec(request, observed, grant, names, reserved, &serial),
+            spec: self.intent(request, observed, grant, names, reserved, &serial),
             status: None,
         };
         match self.issuing.open_lease(&wanted).await {
@@ -221,49 +213,6 @@ impl Operator {
                 Err(Stop::Fail(FailureReason::Withdrawn, format!("the ledger refused the intent: {message}")))
             }
             Err(error) => Err(error.into()),
-        }
-    }
-
-    fn lease_spec(
-        &self,
-        request: &AccessRequest,
-        observed: &Observation,
-        grant: &Grant,
-        names: &Names,
-        reserved: Option<&Reserved>,
-        serial: &Serial,
-    ) -> CredentialLeaseSpec {
-        let begin = Timestamp::from_second(self.clock.now().as_second()).unwrap_or_default();
-        let end = (begin + SignedDuration::from_secs(grant.ttl.as_secs() as i64)).min(grant.not_after);
-        let end = Timestamp::from_second(end.as_second()).unwrap_or(begin);
-        CredentialLeaseSpec {
-            request_namespace: request.namespace().unwrap_or_default(),
-            request_name: request.name_any(),
-            request_uid: request.object_uid().to_owned(),
-            attempt: 0,
-            class_name: request.spec.class_name.clone(),
-            delivery: request.delivery(),
-            requester: request.spec.requester.clone(),
-            workload: crate::api::condition::truncate(&observed.workload, 320),
-            policy: LeasePolicy {
-                name: grant.policy.to_string(),
-                uid: grant.policy_uid.clone(),
-                generation: grant.policy_generation,
-                hash: grant.policy_hash.clone(),
-            },
-            decision_id: decision_id(),
-            secret: reserved.map(|r| LeaseSecret { name: r.name.clone(), uid: r.uid.clone() }),
-            x509: LeaseX509 {
-                ca: grant.class.x509.ca.name(),
-                serial: serial.to_string(),
-                uri: names.uri.clone(),
-                common_name: names.common_name.clone(),
-                dns_names: names.dns_names.clone(),
-                not_after: end,
-            },
-            not_before: begin - BACKDATE,
-            expires_at: end,
-            revoke: None,
         }
     }
 
@@ -374,80 +323,5 @@ impl Operator {
     fn overtaken(&self, lease: &CredentialLease) -> Stop {
         self.leases.add(&lease.spec.request_namespace, &lease.name_any());
         Stop::Overtaken
-    }
-}
-
-/// What of a lease that was written down earlier goes beyond what would be written now.
-fn exceeds(held: &CredentialLeaseSpec, now: &CredentialLeaseSpec, grant: &Grant) -> Option<&'static str> {
-    let names = |spec: &CredentialLeaseSpec| {
-        (spec.x509.ca.clone(), spec.x509.uri.clone(), spec.x509.common_name.clone(), spec.x509.dns_names.clone())
-    };
-    let life = held.x509.not_after.duration_since(held.not_before + BACKDATE);
-    if held.policy.name != now.policy.name || held.policy.uid != now.policy.uid {
-        return Some("another policy");
-    }
-    if names(held) != names(now) {
-        return Some("other names or another authority");
-    }
-    if life.as_secs() > grant.ttl.as_secs() as i64 || held.x509.not_after > grant.not_after {
-        return Some("a longer life");
-    }
-    None
-}
-
-fn leaf_of(lease: &CredentialLease, grant: &Grant) -> Result<Leaf, String> {
-    let spec = &lease.spec;
-    Ok(Leaf {
-        names: Names { uri: spec.x509.uri.clone(), common_name: spec.x509.common_name.clone(), dns_names: spec.x509.dns_names.clone() },
-        serial: Serial::parse(&spec.x509.serial).map_err(|error| error.to_string())?,
-        not_before: spec.not_before,
-        not_after: spec.x509.not_after,
-        usages: grant.class.x509.usages.clone(),
-        request_uid: spec.request_uid.clone(),
-        class: spec.class_name.clone(),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::core::{decide, fixture};
-
-    /// What is granted in the fixture's world.
-    fn granted() -> Grant {
-        let mut world = fixture::snapshot();
-        world.policies = vec![fixture::permit("orders")];
-        match decide(&world).verdict {
-            crate::core::Verdict::Allow(grant) => grant,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn spec(grant: &Grant, seconds: i64) -> CredentialLeaseSpec {
-        let begin = Timestamp::from_second(1_700_000_000).unwrap();
-        let mut spec = fixture::lease(&grant.policy.to_string());
-        spec.policy = LeasePolicy { name: grant.policy.to_string(), uid: grant.policy_uid.clone(), generation: 1, hash: String::new() };
-        spec.not_before = begin - BACKDATE;
-        spec.x509.not_after = begin + SignedDuration::from_secs(seconds);
-        spec
-    }
-
-    #[test]
-    fn what_was_written_down_before_a_restart_is_carried_on_only_within_what_would_be_granted_now() {
-        let mut grant = granted();
-        grant.not_after = Timestamp::MAX;
-        let life = i64::try_from(grant.ttl.as_secs()).unwrap();
-        let now = spec(&grant, life);
-        assert_eq!(exceeds(&now, &now, &grant), None);
-        assert_eq!(exceeds(&spec(&grant, life - 1), &now, &grant), None, "less is fine");
-        assert_eq!(exceeds(&spec(&grant, life + 1), &now, &grant), Some("a longer life"));
-        let mut other = now.clone();
-        other.policy.uid = "another".into();
-        assert_eq!(exceeds(&other, &now, &grant), Some("another policy"));
-        let mut other = now.clone();
-        other.x509.common_name = Some("root".into());
-        assert_eq!(exceeds(&other, &now, &grant), Some("other names or another authority"));
-        grant.not_after = now.x509.not_after - SignedDuration::from_secs(1);
-        assert_eq!(exceeds(&now, &now, &grant), Some("a longer life"), "the authority ends before it would");
     }
 }

@@ -6,6 +6,7 @@
 pub mod authorities;
 pub mod classes;
 pub mod grant;
+mod intent;
 mod judge;
 pub mod lease;
 mod log;

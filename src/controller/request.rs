@@ -224,7 +224,7 @@ impl Operator {
     }
 
     pub(super) fn stamp(&self) -> Stamp {
-        Stamp { time: self.now_in_seconds(), id: super::grant::decision_id() }
+        Stamp { time: self.now_in_seconds(), id: super::intent::decision_id() }
     }
 
     fn now_in_seconds(&self) -> Timestamp {
