@@ -150,7 +150,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     tasks.spawn(named("the lease loop", async move { leases.serve(workers, move |name| worker.clone().reconcile_lease(name)).await }));
     let served = operator.clone();
     tasks.spawn(named("the HTTP server", async move {
-        if let Err(error) = admin::serve(listener, served).await {
+        if let Err(error) = admin::operator::serve(listener, served).await {
             tracing::error!(%error, "the HTTP server failed");
         }
     }));

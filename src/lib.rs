@@ -14,5 +14,6 @@ pub mod core;
 pub mod expr;
 pub mod install;
 pub mod issue;
+pub mod pod;
 pub mod secret;
 pub mod telemetry;

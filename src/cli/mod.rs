@@ -1,9 +1,15 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong use.
+//! Exit codes: 0 done, 1 failed, 2 wrong use; those of the pod's side are in [`exit`].
 
+mod agent;
 mod crds;
+mod exec;
+mod exit;
 mod explain;
+mod install;
+mod pod_args;
+mod request;
 
 use std::process::ExitCode;
 
@@ -23,6 +29,14 @@ pub struct Cli {
 enum Command {
     /// Run the operator.
     Controller(Box<ControllerArgs>),
+    /// Keep credentials fresh in a directory, beside an application.
+    Agent(Box<agent::AgentArgs>),
+    /// Run a command while holding credentials for it.
+    Exec(Box<exec::ExecArgs>),
+    /// Ask for one credential.
+    Request(Box<request::RequestArgs>),
+    /// Copy this program into a directory, for containers whose image does not have it.
+    Install(install::InstallArgs),
     /// Print the CustomResourceDefinitions of this version as YAML.
     Crds,
     /// Explain how a request was, or would be, decided: recomputed from the objects as they are now, with your own rights.
@@ -33,6 +47,10 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Controller(args) => controller(*args),
+        Command::Agent(args) => alone(agent::run(*args)),
+        Command::Exec(args) => alone(exec::run(*args)),
+        Command::Request(args) => alone(request::run(*args)),
+        Command::Install(args) => install::run(&args),
         Command::Crds => crds::print(),
         Command::Explain(args) => block_on(explain::run(args)),
     }
@@ -56,7 +74,16 @@ fn controller(args: ControllerArgs) -> ExitCode {
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {
-    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    run_on(tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+/// On one thread: beside an application there is little to do, and each thread costs memory.
+fn alone(work: impl Future<Output = ExitCode>) -> ExitCode {
+    run_on(tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn run_on(mut runtime: tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
+    match runtime.enable_all().build() {
         Ok(runtime) => runtime.block_on(work),
         Err(error) => {
             eprintln!("daypass: cannot start: {error}");

@@ -1,12 +1,13 @@
-//! Who the operator itself is, read from the claims of its own pod-bound token.
+//! Who this pod is, the operator's or any other, read from the claims of its own pod-bound token.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kube::Config;
 use serde::Deserialize;
 
-use crate::{api::Requester, secret::Secret};
+use crate::{api::Requester, core::names::hex_sha256, secret::Secret};
 
-/// Why the operator's own token cannot serve.
+/// Why a pod's own token cannot serve.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     /// There is no token file.
@@ -26,7 +27,7 @@ pub enum IdentityError {
     #[error("the token file holds no service-account token: {0}")]
     NotAToken(&'static str),
     /// The token is bound to no pod.
-    #[error("the operator's token is not bound to a pod: run it with the token that the kubelet projects into its pod")]
+    #[error("the token is not bound to a pod: only the token that a kubelet projects into a pod says which pod asks")]
     NotPodBound,
 }
 
@@ -41,12 +42,39 @@ pub struct OwnToken {
     pub namespace: String,
 }
 
-/// Reads the token anew: the kubelet replaces it about once an hour.
+impl OwnToken {
+    /// Differs when the token differs, and says nothing of it.
+    pub fn fingerprint(&self) -> String {
+        hex_sha256(self.token.expose().as_bytes())
+    }
+
+    /// The same way to the API server, with this token as the only identity.
+    pub fn log_in(&self, mut config: Config) -> Config {
+        config.auth_info = kube::config::AuthInfo { token: Some(self.token.expose().as_str().into()), ..Default::default() };
+        config
+    }
+}
+
+/// Reads the operator's token anew: the kubelet replaces it about once an hour.
 pub async fn read(path: Option<&PathBuf>) -> Result<OwnToken, IdentityError> {
-    let path = path.ok_or(IdentityError::NoTokenFile)?;
-    let text = tokio::fs::read_to_string(path).await;
-    let text = text.map_err(|error| IdentityError::Unreadable { path: path.clone(), error: error.to_string() })?;
+    let path = path.ok_or(IdentityError::NoTokenFile)?.clone();
+    let read = tokio::task::spawn_blocking({
+        let path = path.clone();
+        move || read_now(&path)
+    });
+    read.await.unwrap_or_else(|error| Err(IdentityError::Unreadable { path, error: error.to_string() }))
+}
+
+/// Reads a token file.
+pub fn read_now(path: &Path) -> Result<OwnToken, IdentityError> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|error| IdentityError::Unreadable { path: path.to_owned(), error: error.to_string() })?;
     parse(text.trim())
+}
+
+/// The identity in a token that the API server has just handed out.
+pub fn of(token: &Secret<String>) -> Result<OwnToken, IdentityError> {
+    parse(token.expose())
 }
 
 /// The identity in a token. The signature is not checked: the API server does that when the token is used.

@@ -14,6 +14,7 @@ pub mod lifecycle;
 mod lifecycle_tests;
 pub mod matching;
 pub mod names;
+pub mod renewal;
 pub mod shadow;
 pub mod snapshot;
 pub mod status;

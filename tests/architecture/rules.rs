@@ -16,7 +16,7 @@ struct Layer {
 
 const BELOW_APP: &[&str] = &["admin", "api", "cluster", "config", "controller", "core", "expr", "install", "issue", "secret", "telemetry"];
 const BELOW_CLI: &[&str] =
-    &["admin", "api", "app", "cluster", "config", "controller", "core", "expr", "install", "issue", "secret", "telemetry"];
+    &["admin", "api", "app", "cluster", "config", "controller", "core", "expr", "install", "issue", "pod", "secret", "telemetry"];
 
 const LAYERS: &[Layer] = &[
     Layer { module: "api", may_use: &[], why: "shapes know nothing of what is done with them" },
@@ -36,7 +36,12 @@ const LAYERS: &[Layer] = &[
         may_use: &["api", "cluster", "core", "expr", "install", "issue", "secret", "telemetry"],
         why: "the loops know neither who starts them nor where their settings came from",
     },
-    Layer { module: "admin", may_use: &["api", "cluster", "controller", "core", "telemetry"], why: "it shows, it does not act" },
+    Layer {
+        module: "pod",
+        may_use: &["api", "cluster", "core", "issue", "secret", "telemetry"],
+        why: "a pod's side and the operator's share no loop: a pod carries nothing of what decides",
+    },
+    Layer { module: "admin", may_use: &["api", "cluster", "controller", "core", "pod", "telemetry"], why: "it shows, it does not act" },
     Layer {
         module: "config",
         may_use: &["api", "cluster", "controller", "core", "install", "telemetry"],
@@ -79,7 +84,7 @@ const POWERS: &[Power] = &[
     Power { path: "x509_parser", homes: &["issue"], why: "only issue reads what strangers send as a CSR" },
     Power { path: "webpki", homes: &["issue"], why: "only issue judges certificates" },
     Power { path: "time", homes: &["issue"], why: "jiff is the time of this program; rcgen's border needs the other one" },
-    Power { path: "aws_lc_rs::rand", homes: &["issue", "controller"], why: "randomness enters everything else as a value" },
+    Power { path: "aws_lc_rs::rand", homes: &["issue", "controller", "pod"], why: "randomness enters everything else as a value" },
     Power { path: "aws_lc_rs", homes: &["issue", "core::names"], why: "only issue sees keys; derived names need a hash" },
     Power { path: "zeroize", homes: &["secret", "issue"], why: "Secret<T> is the one wrapper; only issue has working copies to wipe" },
     Power { path: "axum", homes: &["admin"], why: "one place listens" },
@@ -88,17 +93,17 @@ const POWERS: &[Power] = &[
     Power { path: "clap", homes: &["cli", "config", "telemetry", "main"], why: "arguments are parsed at the border, once" },
     Power {
         path: "kube",
-        homes: &["api", "install", "cluster", "controller", "app", "cli"],
+        homes: &["api", "install", "cluster", "controller", "pod", "app", "cli"],
         why: "keys and expressions never reach a client",
     },
     Power {
         path: "tokio",
-        homes: &["cluster", "expr", "controller", "telemetry", "admin", "app", "cli", "main"],
+        homes: &["cluster", "expr", "controller", "pod", "telemetry", "admin", "app", "cli", "main"],
         why: "shapes, keys and decisions are synchronous",
     },
     Power {
         path: "tracing",
-        homes: &["cluster", "expr", "controller", "telemetry", "admin", "app", "cli", "main"],
+        homes: &["cluster", "expr", "controller", "pod", "telemetry", "admin", "app", "cli", "main"],
         why: "what sees keys does not log",
     },
     Power {
@@ -108,8 +113,8 @@ const POWERS: &[Power] = &[
     },
     Power {
         path: "expose()",
-        homes: &["secret", "issue", "cluster::act", "cluster::guard", "cluster::identity"],
-        why: "secret bytes are looked at where they are made, sent, or used to log in",
+        homes: &["secret", "issue", "cluster::act", "cluster::guard", "cluster::identity", "pod::set", "pod::child"],
+        why: "secret bytes are looked at where they are made, sent, written for their owner, or used to log in",
     },
 ];
 

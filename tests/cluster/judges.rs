@@ -61,6 +61,13 @@ pub fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap).collect()
 }
 
+/// The serial number of a chain's first certificate, as a lease writes it.
+pub fn serial(chain: &str) -> String {
+    let chain = certificates(chain);
+    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    leaf.raw_serial().iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn rustls_accepts(handed: Handed<'_>, at: Timestamp) -> Result<(), String> {
     let (chain, roots) = (certificates(handed.chain), certificates(handed.roots));
     let anchors: Vec<_> = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap()).collect();

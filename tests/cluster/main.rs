@@ -19,4 +19,5 @@ mod guard;
 mod input;
 mod install;
 mod kinds;
+mod pods;
 mod postgres;

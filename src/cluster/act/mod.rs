@@ -3,6 +3,7 @@
 //! `Ledger` writes leases and requests, `secrets` what tenants receive, `publish` what everybody may read.
 #![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
 
+mod asks;
 mod ledger;
 pub mod publish;
 mod secrets;
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ApiError, client::call};
 
+pub use asks::{Asks, token_for_pod};
 pub use secrets::{Reserved, SecretContent};
 
 /// Writes with one client. The issuing and the ending side have one each, with connections of their own.

@@ -6,6 +6,7 @@
 //!
 //! No I/O, no clock, and random only where a key or a serial number is made. Called by the controller and by nobody else.
 
+mod asking;
 mod authority;
 pub mod csr;
 mod der;
@@ -24,6 +25,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use asking::{KeyRequest, belongs};
 pub use authority::Authority;
 pub use csr::CsrError;
 pub use key::{KeyError, RequestedKey, generate_key};

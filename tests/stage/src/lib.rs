@@ -8,11 +8,13 @@ mod asking;
 pub mod auditor;
 mod error;
 mod installing;
+mod kubelet;
 mod operator;
 
 pub use asking::{Csr, Pod, Settled};
 pub use error::Error;
 pub use installing::{apply, install};
+pub use kubelet::{Mount, get, listening};
 pub use operator::{Operator, OperatorOptions};
 
 use std::path::{Path, PathBuf};

@@ -115,18 +115,7 @@ impl Operator {
 
     /// What a path of its HTTP port answers: status and text.
     pub async fn http(&self, path: &str) -> Result<(u16, String), Error> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let address = self.address().await?;
-        let exchange = async {
-            let mut stream = tokio::net::TcpStream::connect(&address).await?;
-            stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await?;
-            Ok(text)
-        };
-        let text = exchange.await.map_err(Error::file(format!("GET {path} of the operator")))?;
-        let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-        Ok((status, text.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+        crate::get(&self.address().await?, path).await
     }
 
     /// Every line that it has logged so far.

@@ -1,6 +1,6 @@
-//! Logs and metrics. Labels come from closed sets: nothing that a tenant chooses becomes a label.
+//! Metrics of the operator. Labels come from closed sets: nothing that a tenant chooses becomes a label.
 
-use std::{io::IsTerminal, time::Duration};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 use prometheus_client::{
@@ -8,36 +8,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::Registry,
 };
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::cluster::ApiError;
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people.
-    Human,
-}
-
-/// Whatever the filter says: decisions are on record, and kube's client, which logs the whole body of an answer that it cannot read, is silent.
-const ALWAYS: [&str; 2] = ["decision=info", "kube_client::client=off"];
-
-/// Sends log lines to standard error. `filter` has the syntax of tracing's `EnvFilter`, for instance `info,daypass=debug`.
-pub fn init(format: LogFormat, filter: &str) -> Result<(), String> {
-    let mut filter = EnvFilter::try_new(filter).map_err(|error| format!("log filter {filter:?}: {error}"))?;
-    for always in ALWAYS {
-        filter = filter.add_directive(always.parse().map_err(|error| format!("log filter {always:?}: {error}"))?);
-    }
-    let registry = tracing_subscriber::registry().with(filter);
-    let writer = std::io::stderr;
-    match format {
-        LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(writer)).try_init(),
-        LogFormat::Human => registry.with(fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer)).try_init(),
-    }
-    .map_err(|error| error.to_string())
-}
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DecisionLabels {

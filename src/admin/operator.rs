@@ -1,4 +1,4 @@
-//! /livez, /readyz and /metrics on a plain port, read-only.
+//! The operator's port.
 //!
 //! `/readyz` answers 503 until everything has been listed once; from then on 200, with what keeps it from issuing in the text: a missing
 //! guard must not take the operator out of service, since ends go on.
@@ -37,5 +37,5 @@ async fn readyz(State(operator): State<Arc<Operator>>) -> impl IntoResponse {
 
 async fn metrics(State(operator): State<Arc<Operator>>) -> impl IntoResponse {
     operator.publish_gauges();
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], operator.metrics.render())
+    ([(header::CONTENT_TYPE, super::OPENMETRICS)], operator.metrics.render())
 }

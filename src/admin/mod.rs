@@ -1,0 +1,7 @@
+//! /livez, /readyz and /metrics on a plain port, read-only: of the operator, and of the agent in a pod.
+
+pub mod agent;
+pub mod operator;
+
+/// Type of what /metrics answers.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

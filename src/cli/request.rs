@@ -1,0 +1,204 @@
+//! `daypass request`: asks once, for scripts; and for people who want to see what a pod would be answered.
+
+use std::{io::Read, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use kube::{Config, ResourceExt};
+use serde_json::json;
+
+use super::{
+    exit,
+    pod_args::{WantArgs, WhereArgs, duration, mode},
+};
+use crate::{
+    api::Ttl,
+    cluster::{
+        Clock,
+        act::{Asks, token_for_pod},
+        client, identity,
+    },
+    core::renewal::{pause_after_denial, pause_after_failure},
+    pod::{
+        Place, Refusal, Session,
+        ask::{Answer, AskError, Debts, Granted, Want, ask, chance},
+        files,
+        set::Directory,
+    },
+    telemetry::{self, LogFormat},
+};
+
+/// Asks for one credential and prints what came of it; a private key is only ever written to --dir. Nothing is renewed: the credential ends
+/// at its date, or when the request is deleted (kubectl delete dpreq NAME).
+///
+/// Exit codes: 0 granted, 69 API server away, 73 files cannot be written, 75 no answer in time, or try again later, 77 denied, 78 not in a pod.
+#[derive(Args, Debug)]
+pub struct RequestArgs {
+    /// The class.
+    #[arg(long, value_name = "NAME")]
+    class: String,
+    /// Directory for the files tls.crt, tls.key, ca.crt and expires-at.
+    #[arg(long, value_name = "DIR", required_unless_present = "csr")]
+    dir: Option<PathBuf>,
+    /// Certificate signing request in PEM, from a file or from standard input (-): whoever made it keeps the key.
+    #[arg(long, value_name = "FILE")]
+    csr: Option<PathBuf>,
+    #[command(flatten)]
+    want: WantArgs,
+    /// Give up after this long.
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = duration)]
+    wait: Ttl,
+    /// Mode of the files.
+    #[arg(long, value_name = "OCTAL", default_value = "0600", value_parser = mode)]
+    mode: u32,
+    /// How the answer is printed.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    /// Ask as this pod, from outside: with your kubeconfig, whose user must be allowed to create tokens of its service account.
+    #[arg(long, value_name = "NAME")]
+    pod: Option<String>,
+    /// With --pod: its namespace. Default: that of the current context.
+    #[arg(short, long, value_name = "NAME", requires = "pod")]
+    namespace: Option<String>,
+    #[command(flatten)]
+    place: WhereArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people; with --csr and without --dir the certificate chain on standard output.
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+/// Runs it.
+pub async fn run(args: RequestArgs) -> ExitCode {
+    if let Err(problem) = telemetry::init(LogFormat::Human, "warn") {
+        return exit::with(exit::FAILED, "request", problem);
+    }
+    let csr = match args.csr.as_ref().map(read).transpose() {
+        Ok(csr) => csr,
+        Err(problem) => return exit::with(exit::USAGE, "request", problem),
+    };
+    let place = match &args.pod {
+        Some(pod) => as_pod(pod, args.namespace.as_deref()).await,
+        None => args.place.place().map_err(|error| (exit::NO_POD, error.to_string())),
+    };
+    let place = match place {
+        Ok(place) => place,
+        Err((code, problem)) => return exit::with(code, "request", problem),
+    };
+    let want = Want { csr, ..args.want.of(&args.class) };
+    let directory = match args.dir.as_ref().map(|dir| Directory::hold(dir, args.mode)).transpose() {
+        Ok(directory) => directory,
+        Err(error) => return exit::with(exit::CANNOT_WRITE, "request", error),
+    };
+    let debts = Debts::default();
+    let limit = args.wait.parse().unwrap_or_default();
+    let asked = tokio::select! {
+        asked = granted(&place, &debts, &want, limit) => asked,
+        _ = tokio::signal::ctrl_c() => {
+            let _ = tokio::time::timeout(super::agent::RELEASE_WITHIN, debts.settle(&place)).await;
+            return ExitCode::from(exit::SIGNALLED + 2);
+        }
+    };
+    let written = asked.and_then(|granted| match &directory {
+        Some(directory) => directory.put(&files(&granted, &want.class)).map(|()| granted.clone()).map_err(|error| {
+            debts.owe(&granted.request.name_any(), granted.request.uid());
+            Refusal::Files(error)
+        }),
+        None => Ok(granted),
+    });
+    // What was asked for and is not wanted any more.
+    let _ = tokio::time::timeout(super::agent::RELEASE_WITHIN, debts.settle(&place)).await;
+    match written {
+        Ok(granted) => {
+            print(&args, &granted);
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => {
+            if args.output == Output::Json {
+                println!("{}", refused(&refusal));
+            }
+            exit::with(exit::of_refusal(&refusal), "request", refusal)
+        }
+    }
+}
+
+async fn granted(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Granted, Refusal> {
+    let deadline = place.clock().monotonic() + limit;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let left = deadline.saturating_duration_since(place.clock().monotonic());
+        let (refusal, pause) = match ask(place, debts, want, left).await {
+            Ok(Answer::Granted(granted)) => return Ok(*granted),
+            Ok(Answer::Denied(denied)) => match denied.retry_after {
+                Some(after) => (Refusal::Denied(denied), pause_after_denial(tries, Some(after), chance())),
+                None => return Err(Refusal::Denied(denied)),
+            },
+            Err(error) if error.is_final() => return Err(error.into()),
+            Err(error) => (Refusal::Asking(error), pause_after_failure(tries, chance())),
+        };
+        if place.clock().monotonic() + pause >= deadline {
+            return Err(refusal);
+        }
+        tracing::warn!("{refusal}; asking again in {:.0} s", pause.as_secs_f64());
+        let _ = debts.settle(place).await;
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// A person's way to ask as a pod: a token bound to it, which only those may mint who may act as the pod anyway.
+async fn as_pod(pod: &str, namespace: Option<&str>) -> Result<Arc<Place>, (u8, String)> {
+    let config = Config::infer().await.map_err(|error| (exit::NO_POD, format!("cannot tell how to reach the API server: {error}. Set KUBECONFIG")))?;
+    let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
+    let clock = Arc::new(Clock::default());
+    let build = |config: Config| client::build(config, &clock).map_err(|error| (exit::UNAVAILABLE, error.to_string()));
+    let token = token_for_pod(build(config.clone())?, &namespace, pod).await;
+    let token = token.map_err(|error| (exit::DENIED, format!("cannot get a token of pod {namespace}/{pod}: {error}")))?;
+    let own = identity::of(&token).map_err(|error| (exit::FAILED, error.to_string()))?;
+    let asks = Asks::new(build(own.log_in(config))?, &namespace);
+    Ok(Arc::new(Place::opened(Session { asks, requester: own.requester, namespace }, clock)))
+}
+
+fn read(file: &PathBuf) -> Result<String, String> {
+    let problem = |error: std::io::Error| format!("--csr {}: {error}", file.display());
+    if file.as_os_str() != "-" {
+        return std::fs::read_to_string(file).map_err(problem);
+    }
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).map(|_| text).map_err(problem)
+}
+
+fn print(args: &RequestArgs, granted: &Granted) {
+    let (name, namespace) = (granted.request.name_any(), granted.request.namespace().unwrap_or_default());
+    let credential = granted.request.status.as_ref().and_then(|status| status.credential.as_ref());
+    match args.output {
+        Output::Json => println!(
+            "{}",
+            json!({
+                "outcome": "Granted", "namespace": namespace, "request": name, "className": args.class, "expiresAt": granted.expires_at,
+                "serial": credential.map(|c| &c.serial), "certificate": granted.chain, "caBundle": granted.roots,
+                "dir": args.dir,
+            })
+        ),
+        Output::Text => match &args.dir {
+            Some(dir) => println!("{namespace}/{name}: granted until {:.0}, files in {}", granted.expires_at, dir.display()),
+            None => print!("{}", granted.chain),
+        },
+    }
+}
+
+fn refused(refusal: &Refusal) -> serde_json::Value {
+    match refusal {
+        Refusal::Denied(denied) => json!({
+            "outcome": "Denied", "request": denied.request, "reason": denied.reason, "message": denied.message,
+            "retryAfterSeconds": denied.retry_after.map(|after| after.as_secs()),
+        }),
+        Refusal::Asking(AskError::Unanswered { request, .. } | AskError::Lost { request, .. }) => {
+            json!({"outcome": "Failed", "request": request, "message": refusal.to_string()})
+        }
+        other => json!({"outcome": "Failed", "message": other.to_string()}),
+    }
+}

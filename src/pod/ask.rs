@@ -1,0 +1,356 @@
+//! One request from its making to its answer.
+//!
+//! Whatever ends an attempt without an answer leaves its name with [`Debts`], so that nothing that was asked for stays behind. Called by the
+//! holder of a credential.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use data_encoding::BASE32_DNSCURVE;
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use super::place::{Place, PlaceError};
+use crate::{
+    api::{AccessRequest, AccessRequestSpec, RequestState, Ttl, request::Outcome},
+    cluster::ApiError,
+    core::renewal::pause_after_failure,
+    issue::x509::{KeyRequest, belongs},
+    secret::Secret,
+};
+
+/// An API server that has just started, or a RoleBinding that has just been made, refuses what it allows a moment later.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
+
+/// What to ask for.
+#[derive(Clone, Debug)]
+pub struct Want {
+    /// The class.
+    pub class: String,
+    /// How long it should live; the policy's default if absent.
+    pub ttl: Option<Ttl>,
+    /// What it is for.
+    pub purpose: Option<String>,
+    /// A signing request that somebody else holds the key of.
+    pub csr: Option<String>,
+}
+
+/// A credential that was granted.
+#[derive(Clone, Debug)]
+pub struct Granted {
+    /// The request as it was answered.
+    pub request: AccessRequest,
+    /// Certificate chain in PEM, leaf first.
+    pub chain: String,
+    /// Roots in PEM.
+    pub roots: String,
+    /// The private key in PEM; `None` where somebody else holds it.
+    pub key: Option<Secret<String>>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was granted, by the operator's clock.
+    pub granted_at: Timestamp,
+}
+
+/// A refusal that is an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Name of the request.
+    pub request: String,
+    /// Why, one word.
+    pub reason: String,
+    /// Why, and what to do.
+    pub message: String,
+    /// Ask again after this, where time may cure it.
+    pub retry_after: Option<Duration>,
+}
+
+/// What came of asking.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// A credential.
+    Granted(Box<Granted>),
+    /// A refusal.
+    Denied(Denied),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AskError {
+    /// There is no way to ask from here.
+    #[error(transparent)]
+    Place(#[from] PlaceError),
+    /// The API server takes no such request from this pod.
+    #[error("the API server refuses AccessRequests of this pod: {0} (its account needs the ClusterRole daypass-requester in its namespace)")]
+    Refused(ApiError),
+    /// The API server never takes a request like this one.
+    #[error("the API server does not take the request: {0}")]
+    Invalid(ApiError),
+    /// The API server does not answer.
+    #[error("{0}")]
+    Away(ApiError),
+    /// The operator does not answer.
+    #[error("AccessRequest {request} was not answered within {} s: is Daypass running?", .waited.as_secs())]
+    Unanswered {
+        /// Name of the request.
+        request: String,
+        /// For how long.
+        waited: Duration,
+    },
+    /// Somebody deleted the request, or the operator gave it up.
+    #[error("AccessRequest {request} came to nothing: {message}")]
+    Lost {
+        /// Name of the request.
+        request: String,
+        /// What became of it.
+        message: String,
+    },
+    /// What was granted cannot be used.
+    #[error("AccessRequest {request} was answered with a certificate that is not for this key")]
+    OtherKey {
+        /// Name of the request.
+        request: String,
+    },
+    /// No key pair.
+    #[error("no key pair can be made: {0}")]
+    Key(#[from] crate::issue::x509::KeyError),
+}
+
+impl AskError {
+    /// Trying again soon changes nothing: somebody has to do something first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Place(PlaceError::NoAddress | PlaceError::Address(_)) | Self::Refused(_) | Self::Invalid(_))
+    }
+}
+
+/// Requests that were made, or may have been, and are not wanted any more: names, and UIDs as far as they are known.
+#[derive(Debug, Default)]
+pub struct Debts(Mutex<BTreeMap<String, Option<String>>>);
+
+impl Debts {
+    /// This one is to be given back.
+    pub fn owe(&self, name: &str, uid: Option<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), uid);
+    }
+
+    /// This one is not: it is held, or ended by itself.
+    pub fn forget(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    /// Whether nothing is owed.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Gives back what is owed, each once; what cannot be given back stays owed. Returns the last problem.
+    pub async fn settle(&self, place: &Place) -> Result<(), AskError> {
+        let owed: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect();
+        let mut problem = Ok(());
+        for (name, uid) in owed {
+            match place.session()?.asks.give_back(&name, uid.as_deref()).await {
+                Ok(()) => self.forget(&name),
+                Err(error) => problem = Err(AskError::Away(error)),
+            }
+        }
+        problem
+    }
+}
+
+/// Makes a request and waits for its answer, for at most this long. While it is under way its name is owed.
+pub async fn ask(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Answer, AskError> {
+    let deadline = place.clock().monotonic() + limit;
+    let (csr, key) = match &want.csr {
+        Some(csr) => (csr.clone(), None),
+        None => {
+            let made = KeyRequest::generate()?;
+            (made.csr, Some(made.key))
+        }
+    };
+    let name = name_for(&want.class);
+    debts.owe(&name, None);
+    let made = create(place, &name, want, &csr, deadline).await?;
+    debts.owe(&name, made.uid());
+    let answered = answered(place, made, deadline, limit).await?;
+    let answer = read(answered, key)?;
+    debts.forget(&name);
+    Ok(answer)
+}
+
+/// Waits until a credential is no longer Active, and says what became of it. Never returns while all is well.
+pub async fn ended_early(place: &Place, held: &AccessRequest) -> String {
+    let mut current = held.clone();
+    let mut failures = 0;
+    loop {
+        let status = current.status.clone().unwrap_or_default();
+        if status.state != RequestState::Active {
+            return status.ended.map_or_else(|| format!("it is {}", status.state.as_str()), |ended| format!("{}: {}", ended.reason, ended.message));
+        }
+        let changed = match place.session() {
+            Ok(session) => session.asks.next_change(&current).await,
+            Err(error) => Err(ApiError::NoAnswer(error.to_string())),
+        };
+        match changed {
+            Ok(Some(next)) if next.uid() == held.uid() => (current, failures) = (next, 0),
+            Ok(_) => return "its request was deleted".into(),
+            Err(_) => {
+                // Nothing is known of it while the API server is away: it goes on, and ends by its own date.
+                failures += 1;
+                tokio::time::sleep(pause_after_failure(failures, chance())).await;
+                match look(place, held).await {
+                    Ok(Some(found)) => current = found,
+                    Ok(None) => return "its request was deleted".into(),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+}
+
+/// The request as it stands now, if it is still this one.
+pub async fn look(place: &Place, held: &AccessRequest) -> Result<Option<AccessRequest>, AskError> {
+    match place.session()?.asks.get(&held.name_any()).await {
+        Ok(found) => Ok(Some(found).filter(|found| found.uid() == held.uid())),
+        Err(ApiError::NotFound(_)) => Ok(None),
+        Err(error) => Err(AskError::Away(error)),
+    }
+}
+
+/// A random number from 0 up to 1. Without random numbers everybody would come back together, which is no reason to stop.
+pub fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
+/// Class and 80 random bits: made once, so that a create whose reply was lost can be tried again.
+fn name_for(class: &str) -> String {
+    let mut bytes = [0; 10];
+    let _ = SystemRandom::new().fill(&mut bytes);
+    let class: String = class.chars().take(100).collect();
+    format!("{}-{}", class.trim_end_matches(['-', '.']), BASE32_DNSCURVE.encode(&bytes))
+}
+
+async fn create(place: &Place, name: &str, want: &Want, csr: &str, deadline: Instant) -> Result<AccessRequest, AskError> {
+    let began = place.clock().monotonic();
+    let mut failures = 0;
+    loop {
+        let problem = match place.session() {
+            Ok(session) => {
+                let mut request = AccessRequest::new(
+                    name,
+                    AccessRequestSpec {
+                        class_name: want.class.clone(),
+                        ttl: want.ttl.clone(),
+                        purpose: want.purpose.clone(),
+                        csr: Some(csr.to_owned()),
+                        secret_name: None,
+                        requester: session.requester.clone(),
+                    },
+                );
+                request.metadata.namespace = Some(session.namespace.clone());
+                match session.asks.create(&request).await {
+                    Ok(made) => return Ok(made),
+                    // The reply of an earlier try was lost.
+                    Err(ApiError::AlreadyExists(_)) => match session.asks.get(name).await {
+                        Ok(found) => return Ok(found),
+                        Err(error) => AskError::Away(error),
+                    },
+                    Err(error @ ApiError::Forbidden(_)) => AskError::Refused(error),
+                    Err(error @ ApiError::Invalid(_)) => return Err(AskError::Invalid(error)),
+                    Err(ApiError::NotFound(_)) => AskError::Away(ApiError::NotFound(
+                        "this cluster knows no AccessRequest (is Daypass installed?), or the namespace is gone".into(),
+                    )),
+                    Err(error) => AskError::Away(error),
+                }
+            }
+            Err(error) => error.into(),
+        };
+        let now = place.clock().monotonic();
+        if problem.is_final() && now.duration_since(began) >= REFUSED_FOR || now >= deadline {
+            return Err(problem);
+        }
+        failures += 1;
+        let left = deadline.saturating_duration_since(now);
+        tokio::time::sleep(pause_after_failure(failures, chance()).min(left)).await;
+    }
+}
+
+async fn answered(place: &Place, made: AccessRequest, deadline: Instant, limit: Duration) -> Result<AccessRequest, AskError> {
+    let (name, mut current, mut failures) = (made.name_any(), made.clone(), 0);
+    let unanswered = || AskError::Unanswered { request: name.clone(), waited: limit };
+    let deleted = || AskError::Lost { request: name.clone(), message: "it was deleted".into() };
+    while current.state() == RequestState::Pending {
+        let left = deadline.saturating_duration_since(place.clock().monotonic());
+        if left.is_zero() {
+            return Err(unanswered());
+        }
+        let session = place.session()?;
+        match tokio::time::timeout(left, session.asks.next_change(&current)).await {
+            Err(_) => return Err(unanswered()),
+            Ok(Ok(Some(next))) if next.uid() == made.uid() => (current, failures) = (next, 0),
+            Ok(Ok(_)) => return Err(deleted()),
+            Ok(Err(_)) => {
+                failures += 1;
+                let left = deadline.saturating_duration_since(place.clock().monotonic());
+                tokio::time::sleep(pause_after_failure(failures, chance()).min(left)).await;
+                match look(place, &made).await {
+                    Ok(Some(found)) => current = found,
+                    Ok(None) => return Err(deleted()),
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+    Ok(current)
+}
+
+fn read(request: AccessRequest, key: Option<Secret<String>>) -> Result<Answer, AskError> {
+    let (name, status) = (request.name_any(), request.status.clone().unwrap_or_default());
+    let lost = |message: String| AskError::Lost { request: name.clone(), message };
+    if let (RequestState::Active, Some(decision), Some(credential)) = (status.state, &status.decision, &status.credential) {
+        let chain = credential.certificate.clone().ok_or_else(|| lost("its status holds no certificate".into()))?;
+        if key.as_ref().is_some_and(|key| !belongs(&chain, key)) {
+            return Err(AskError::OtherKey { request: name });
+        }
+        let (expires_at, granted_at, roots) = (credential.expires_at, decision.time, credential.ca_bundle.clone());
+        return Ok(Answer::Granted(Box::new(Granted { request, chain, roots, key, expires_at, granted_at })));
+    }
+    match status.decision {
+        Some(decision) if decision.outcome == Outcome::Deny => Ok(Answer::Denied(Denied {
+            request: name,
+            reason: decision.reason,
+            message: decision.message,
+            retry_after: decision.retry_after.and_then(|after| after.parse().ok()),
+        })),
+        _ => {
+            let condition = status.conditions.into_iter().find(|condition| condition.type_ == "Decided");
+            Err(lost(condition.map_or_else(|| format!("it is {}", status.state.as_str()), |c| format!("{}: {}", c.reason, c.message))))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_the_class_and_fits_every_class() {
+        for class in ["orders-db", &"a".repeat(253), &format!("{}-.-{}", "b".repeat(98), "c".repeat(20))] {
+            let name = name_for(class);
+            assert!(name.len() <= 200 && name.starts_with(&class[..1]) && name != name_for(class), "{name}");
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)) && !name.contains(".-"), "{name}");
+        }
+    }
+
+    #[test]
+    fn chance_is_a_share() {
+        for _ in 0..1000 {
+            assert!((0.0..1.0).contains(&chance()));
+        }
+    }
+}

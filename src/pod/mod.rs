@@ -1,0 +1,20 @@
+//! The pod's side: gets credentials for an application that knows nothing of custom resources, and gives them back.
+//!
+//! [`Place`] says where the pod is, [`ask`] makes one request, [`set`] writes files that switch together, [`Holder`] keeps one class's
+//! credential in place with all of these, and [`Standing`] is what others see of it. Never reads a Secret, never decides; the commands
+//! `agent`, `exec` and `request` call it, the operator does not.
+
+pub mod ask;
+pub mod child;
+mod holder;
+mod place;
+pub mod set;
+mod signal;
+mod standing;
+mod tell;
+
+pub use holder::{Holder, Refusal, files};
+pub use place::{Place, PlaceError, Session};
+pub use signal::Signal;
+pub use standing::{Live, Standing};
+pub use tell::Tell;

@@ -1,0 +1,370 @@
+//! A directory of files that switch together: whoever opens it sees the whole of one credential, never half of the next.
+//!
+//! As a kubelet lays out its volumes: each file is a link into `..data`, which is itself a link to a directory with the files of one set. A
+//! new set is written beside the old one and comes into force by renaming that one link. A step that fails leaves the old set in force and
+//! nothing of the new one. One process at a time holds a directory. Called by the holder of a credential; the only place of the pod's side
+//! that writes keys.
+
+use std::{
+    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use data_encoding::HEXLOWER;
+
+use crate::secret::Secret;
+
+/// The link that switches.
+const CURRENT: &str = "..data";
+/// Held by the process that writes here.
+const LOCK: &str = "..lock";
+
+/// Files and what is in them.
+pub type Files = Vec<(&'static str, Secret<String>)>;
+
+/// Why files cannot be written or given up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// Something failed.
+    #[error("cannot {what} {path}: {error}{}", hint(.error))]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Another process writes here.
+    #[error("{0} is held by another process: give each agent a directory of its own (--dir), or one agent several classes")]
+    Held(PathBuf),
+    /// No random name.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => " (mount an emptyDir with medium: Memory there, writable by this user: see fsGroup)",
+        io::ErrorKind::ReadOnlyFilesystem => " (mount an emptyDir with medium: Memory there)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => " (raise the volume's sizeLimit)",
+        _ => "",
+    }
+}
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SetError {
+    let path = path.to_owned();
+    move |error| SetError::Io { what, path, error }
+}
+
+/// A directory held by this process.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    mode: u32,
+    // Released when it is closed.
+    _lock: File,
+}
+
+impl Directory {
+    /// Takes a directory, making it if it is not there, and sweeps up what a killed process left half done. Files get this mode, for
+    /// instance 0o600; directories get its read bits as search bits.
+    pub fn hold(path: &Path, mode: u32) -> Result<Self, SetError> {
+        fs::create_dir_all(path).map_err(failed("make", path))?;
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+        let lock = lock.map_err(failed("write", &lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(SetError::Held(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path)(error)),
+        }
+        let directory = Self { path: path.to_owned(), mode, _lock: lock };
+        directory.sweep(fs::read_link(path.join(CURRENT)).ok().as_deref())?;
+        Ok(directory)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts a set of files in force in the place of the last one.
+    pub fn put(&self, files: &Files) -> Result<(), SetError> {
+        let (before, name) = (fs::read_link(self.path.join(CURRENT)).ok(), format!("..{}", random()?));
+        let fresh = self.path.join(&name);
+        let put = self.write(&fresh, files).and_then(|()| self.switch(Path::new(&name))).and_then(|()| self.link(files));
+        if put.is_err() && fs::read_link(self.path.join(CURRENT)).ok().as_deref() != Some(Path::new(&name)) {
+            let _ = fs::remove_dir_all(&fresh);
+        }
+        put?;
+        // The old set goes last; if it cannot, the next process sweeps it up.
+        if let Some(before) = before {
+            let _ = fs::remove_dir_all(self.path.join(before));
+        }
+        Ok(())
+    }
+
+    /// A file of the set that is in force.
+    pub fn read(&self, file: &str) -> Option<Secret<String>> {
+        self.read_plain(file).map(Secret::new)
+    }
+
+    /// The same, of a file that is not secret.
+    pub fn read_plain(&self, file: &str) -> Option<String> {
+        fs::read_to_string(self.path.join(CURRENT).join(file)).ok()
+    }
+
+    /// Removes the set that is in force, and the links to it.
+    pub fn clear(&self) -> Result<(), SetError> {
+        let current = self.path.join(CURRENT);
+        let files: Vec<_> = fs::read_dir(&current).into_iter().flatten().filter_map(|entry| entry.ok().map(|e| e.file_name())).collect();
+        for file in files {
+            let link = self.path.join(file);
+            if fs::read_link(&link).is_ok() {
+                fs::remove_file(&link).map_err(failed("remove", &link))?;
+            }
+        }
+        self.sweep(None)?;
+        match fs::remove_file(&current) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &current)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, fresh: &Path, files: &Files) -> Result<(), SetError> {
+        fs::create_dir(fresh).map_err(failed("make", fresh))?;
+        let search = (self.mode & 0o444) >> 2;
+        fs::set_permissions(fresh, Permissions::from_mode(0o700 | self.mode & 0o444 | search)).map_err(failed("set the mode of", fresh))?;
+        for (name, content) in files {
+            let path = fresh.join(name);
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("write", &path))?;
+            file.write_all(content.expose().as_bytes()).map_err(failed("write", &path))?;
+            file.set_permissions(Permissions::from_mode(self.mode)).map_err(failed("set the mode of", &path))?;
+        }
+        Ok(())
+    }
+
+    /// The one step by which a set comes into force.
+    fn switch(&self, name: &Path) -> Result<(), SetError> {
+        let (beside, current) = (self.path.join("..data_tmp"), self.path.join(CURRENT));
+        let _ = fs::remove_file(&beside);
+        symlink(name, &beside).map_err(failed("link", &beside))?;
+        fs::rename(&beside, &current).map_err(failed("switch", &current))
+    }
+
+    /// The names that applications open.
+    fn link(&self, files: &Files) -> Result<(), SetError> {
+        for (name, _) in files {
+            let (link, target) = (self.path.join(name), Path::new(CURRENT).join(name));
+            if fs::read_link(&link).is_ok_and(|found| found == target) {
+                continue;
+            }
+            // Something else of that name is not ours to remove.
+            symlink(&target, &link).map_err(failed("link", &link))?;
+        }
+        Ok(())
+    }
+
+    /// Removes every set but one.
+    fn sweep(&self, keep: Option<&Path>) -> Result<(), SetError> {
+        for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))?.flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let is_set = name.to_str().and_then(|name| name.strip_prefix("..")).is_some_and(|rest| HEXLOWER.decode(rest.as_bytes()).is_ok());
+            if is_set && Some(Path::new(&name)) != keep {
+                fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A directory in memory that nobody else knows of, removed in the end.
+#[derive(Debug)]
+pub struct OwnDirectory(PathBuf);
+
+impl OwnDirectory {
+    /// Makes one in /dev/shm, which every container has.
+    pub fn make() -> Result<Self, SetError> {
+        let path = Path::new("/dev/shm").join(format!("daypass-{}", random()?));
+        // Exclusive: whoever may write there cannot have made it before.
+        fs::DirBuilder::new().mode(0o700).create(&path).map_err(failed("make", &path))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn random() -> Result<String, SetError> {
+    let mut bytes = [0; 8];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| SetError::Random)?;
+    Ok(HEXLOWER.encode(&bytes))
+}
+
+/// Whether what is written there stays in memory; `None` if the system does not say.
+pub fn in_memory(path: &Path) -> Option<bool> {
+    /// `TMPFS_MAGIC` and `RAMFS_MAGIC` of linux/magic.h.
+    const MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+    // The type's width differs between architectures; the magic numbers fit 32 bits.
+    let found = rustix::fs::statfs(path).ok()?.f_type as u64 & 0xffff_ffff;
+    Some(MEMORY.contains(&found))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new() -> Self {
+            static MADE: AtomicU32 = AtomicU32::new(0);
+            let path = std::env::temp_dir().join(format!("daypass-set-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed)));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let mut names: Vec<_> = fs::read_dir(&self.0).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+
+        fn sets(&self) -> usize {
+            self.names().iter().filter(|name| name.len() == 18 && name.starts_with("..")).count()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).ok();
+        }
+    }
+
+    fn files(generation: u32) -> Files {
+        vec![("tls.crt", Secret::new(format!("crt {generation}"))), ("tls.key", Secret::new(format!("key {generation}")))]
+    }
+
+    #[test]
+    fn a_set_replaces_the_last_one_and_leaves_nothing_of_it() {
+        let scratch = Scratch::new();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        for generation in 0..3 {
+            directory.put(&files(generation)).unwrap();
+            assert_eq!(fs::read_to_string(scratch.0.join("tls.crt")).unwrap(), format!("crt {generation}"));
+            assert_eq!(directory.read("tls.key").unwrap().expose(), &format!("key {generation}"));
+            assert_eq!(scratch.sets(), 1);
+        }
+        directory.clear().unwrap();
+        assert_eq!(scratch.names(), [LOCK]);
+    }
+
+    #[test]
+    fn a_reader_of_the_whole_set_never_sees_half_of_the_next() {
+        let scratch = Scratch::new();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        directory.put(&files(0)).unwrap();
+        let path = scratch.0.clone();
+        let reader = std::thread::spawn(move || {
+            let mut seen = 0;
+            while seen < 400 {
+                // One look at the link, then all files of that set: how a careful reader does it.
+                let Ok(set) = fs::read_link(path.join(CURRENT)) else { continue };
+                let read = |file: &str| fs::read_to_string(path.join(&set).join(file));
+                if let (Ok(crt), Ok(key)) = (read("tls.crt"), read("tls.key")) {
+                    assert_eq!(crt.trim_start_matches("crt "), key.trim_start_matches("key "));
+                }
+                assert!(path.join("tls.crt").exists(), "at no moment is there no file");
+                seen += 1;
+            }
+        });
+        let mut generation = 1;
+        while !reader.is_finished() {
+            directory.put(&files(generation)).unwrap();
+            generation += 1;
+        }
+        reader.join().unwrap();
+    }
+
+    #[test]
+    fn files_have_the_mode_that_was_asked_for_and_no_other() {
+        for (mode, directory_mode) in [(0o600, 0o700), (0o640, 0o750), (0o444, 0o755)] {
+            let scratch = Scratch::new();
+            Directory::hold(&scratch.0, mode).unwrap().put(&files(0)).unwrap();
+            let mode_of = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode_of(&scratch.0.join("tls.key")), mode);
+            assert_eq!(mode_of(&scratch.0.join(CURRENT)), directory_mode);
+        }
+    }
+
+    #[test]
+    fn what_fails_leaves_the_old_set_in_force_and_nothing_of_the_new_one() {
+        let scratch = Scratch::new();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        directory.put(&files(0)).unwrap();
+        // A name that cannot be a file stands for a disk that is full in the middle of a set.
+        let mut broken = files(1);
+        broken.push(("no/such", Secret::new(String::new())));
+        let problem = directory.put(&broken).unwrap_err().to_string();
+        assert!(problem.contains("no/such"), "{problem}");
+        assert_eq!(directory.read("tls.crt").unwrap().expose(), "crt 0");
+        assert_eq!(scratch.sets(), 1);
+    }
+
+    #[test]
+    fn a_full_volume_is_said_with_what_to_do() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let problem = failed("write", Path::new("/run/daypass/tls.crt"))(full).to_string();
+        assert!(problem.contains("/run/daypass/tls.crt") && problem.contains("sizeLimit"), "{problem}");
+    }
+
+    #[test]
+    fn one_process_at_a_time_holds_a_directory() {
+        let scratch = Scratch::new();
+        let first = Directory::hold(&scratch.0, 0o600).unwrap();
+        assert!(matches!(Directory::hold(&scratch.0, 0o600), Err(SetError::Held(path)) if path == scratch.0));
+        drop(first);
+        assert!(Directory::hold(&scratch.0, 0o600).is_ok());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_up_and_its_last_set_kept() {
+        let scratch = Scratch::new();
+        Directory::hold(&scratch.0, 0o600).unwrap().put(&files(7)).unwrap();
+        fs::create_dir(scratch.0.join("..0011223344556677")).unwrap();
+        fs::write(scratch.0.join("..0011223344556677/tls.key"), "half").unwrap();
+        let again = Directory::hold(&scratch.0, 0o600).unwrap();
+        assert_eq!((again.read("tls.crt").unwrap().expose().as_str(), scratch.sets()), ("crt 7", 1));
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_is_not_overwritten() {
+        let scratch = Scratch::new();
+        fs::write(scratch.0.join("tls.key"), "somebody's").unwrap();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        let problem = directory.put(&files(0)).unwrap_err().to_string();
+        assert!(problem.contains("tls.key"), "{problem}");
+        assert_eq!(fs::read_to_string(scratch.0.join("tls.key")).unwrap(), "somebody's");
+    }
+
+    #[test]
+    fn memory_and_disk_are_told_apart() {
+        assert_eq!(in_memory(Path::new("/dev/shm")), Some(true));
+        assert_eq!(in_memory(Path::new("/proc")), Some(false));
+        assert_eq!(in_memory(Path::new("/no/such/place")), None);
+    }
+}
