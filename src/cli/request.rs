@@ -17,11 +17,10 @@ use crate::{
         act::{Asks, token_for_pod},
         client, identity,
     },
-    core::renewal::{pause_after_denial, pause_after_failure},
     pod::{
         Place, Refusal, Session,
-        ask::{Answer, AskError, Debts, Granted, Want, ask, chance},
-        files,
+        ask::{Answer, AskError, Debts, Granted, Want, ask},
+        files, persist,
         set::Directory,
     },
     telemetry::{self, LogFormat},
@@ -126,32 +125,22 @@ pub async fn run(args: RequestArgs) -> ExitCode {
 }
 
 async fn granted(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Granted, Refusal> {
-    let deadline = place.clock().monotonic() + limit;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let left = deadline.saturating_duration_since(place.clock().monotonic());
-        let (refusal, pause) = match ask(place, debts, want, left).await {
-            Ok(Answer::Granted(granted)) => return Ok(*granted),
-            Ok(Answer::Denied(denied)) => match denied.retry_after {
-                Some(after) => (Refusal::Denied(denied), pause_after_denial(tries, Some(after), chance())),
-                None => return Err(Refusal::Denied(denied)),
-            },
-            Err(error) if error.is_final() => return Err(error.into()),
-            Err(error) => (Refusal::Asking(error), pause_after_failure(tries, chance())),
-        };
-        if place.clock().monotonic() + pause >= deadline {
-            return Err(refusal);
-        }
-        tracing::warn!("{refusal}; asking again in {:.0} s", pause.as_secs_f64());
+    let attempt = async |left: Duration| {
+        let answer = ask(place, debts, want, left).await;
         let _ = debts.settle(place).await;
-        tokio::time::sleep(pause).await;
-    }
+        match answer? {
+            Answer::Granted(granted) => Ok(*granted),
+            Answer::Denied(denied) => Err(Refusal::Denied(denied)),
+        }
+    };
+    persist(place.clock(), &want.class, limit, attempt).await
 }
 
 /// A person's way to ask as a pod: a token bound to it, which only those may mint who may act as the pod anyway.
 async fn as_pod(pod: &str, namespace: Option<&str>) -> Result<Arc<Place>, (u8, String)> {
-    let config = Config::infer().await.map_err(|error| (exit::NO_POD, format!("cannot tell how to reach the API server: {error}. Set KUBECONFIG")))?;
+    let config = Config::infer()
+        .await
+        .map_err(|error| (exit::NO_POD, format!("cannot tell how to reach the API server: {error}. Set KUBECONFIG")))?;
     let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
     let clock = Arc::new(Clock::default());
     let build = |config: Config| client::build(config, &clock).map_err(|error| (exit::UNAVAILABLE, error.to_string()));

@@ -23,9 +23,6 @@ use crate::{
     secret::Secret,
 };
 
-/// An API server that has just started, or a RoleBinding that has just been made, refuses what it allows a moment later.
-const REFUSED_FOR: Duration = Duration::from_secs(5);
-
 /// What to ask for.
 #[derive(Clone, Debug)]
 pub struct Want {
@@ -85,7 +82,9 @@ pub enum AskError {
     #[error(transparent)]
     Place(#[from] PlaceError),
     /// The API server takes no such request from this pod.
-    #[error("the API server refuses AccessRequests of this pod: {0} (its account needs the ClusterRole daypass-requester in its namespace)")]
+    #[error(
+        "the API server refuses AccessRequests of this pod: {0} (its account needs the ClusterRole daypass-requester in its namespace)"
+    )]
     Refused(ApiError),
     /// The API server never takes a request like this one.
     #[error("the API server does not take the request: {0}")]
@@ -118,13 +117,6 @@ pub enum AskError {
     /// No key pair.
     #[error("no key pair can be made: {0}")]
     Key(#[from] crate::issue::x509::KeyError),
-}
-
-impl AskError {
-    /// Trying again soon changes nothing: somebody has to do something first.
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Place(PlaceError::NoAddress | PlaceError::Address(_)) | Self::Refused(_) | Self::Invalid(_))
-    }
 }
 
 /// Requests that were made, or may have been, and are not wanted any more: names, and UIDs as far as they are known.
@@ -173,7 +165,7 @@ pub async fn ask(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> 
     };
     let name = name_for(&want.class);
     debts.owe(&name, None);
-    let made = create(place, &name, want, &csr, deadline).await?;
+    let made = create(place, &name, want, &csr).await?;
     debts.owe(&name, made.uid());
     let answered = answered(place, made, deadline, limit).await?;
     let answer = read(answered, key)?;
@@ -188,7 +180,9 @@ pub async fn ended_early(place: &Place, held: &AccessRequest) -> String {
     loop {
         let status = current.status.clone().unwrap_or_default();
         if status.state != RequestState::Active {
-            return status.ended.map_or_else(|| format!("it is {}", status.state.as_str()), |ended| format!("{}: {}", ended.reason, ended.message));
+            return status
+                .ended
+                .map_or_else(|| format!("it is {}", status.state.as_str()), |ended| format!("{}: {}", ended.reason, ended.message));
         }
         let changed = match place.session() {
             Ok(session) => session.asks.next_change(&current).await,
@@ -227,7 +221,7 @@ pub fn chance() -> f64 {
     f64::from(u32::from_be_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
 }
 
-/// Class and 80 random bits: made once, so that a create whose reply was lost can be tried again.
+/// Class and 80 random bits: known before it is made, so that a request whose reply was lost can be given back.
 fn name_for(class: &str) -> String {
     let mut bytes = [0; 10];
     let _ = SystemRandom::new().fill(&mut bytes);
@@ -235,49 +229,29 @@ fn name_for(class: &str) -> String {
     format!("{}-{}", class.trim_end_matches(['-', '.']), BASE32_DNSCURVE.encode(&bytes))
 }
 
-async fn create(place: &Place, name: &str, want: &Want, csr: &str, deadline: Instant) -> Result<AccessRequest, AskError> {
-    let began = place.clock().monotonic();
-    let mut failures = 0;
-    loop {
-        let problem = match place.session() {
-            Ok(session) => {
-                let mut request = AccessRequest::new(
-                    name,
-                    AccessRequestSpec {
-                        class_name: want.class.clone(),
-                        ttl: want.ttl.clone(),
-                        purpose: want.purpose.clone(),
-                        csr: Some(csr.to_owned()),
-                        secret_name: None,
-                        requester: session.requester.clone(),
-                    },
-                );
-                request.metadata.namespace = Some(session.namespace.clone());
-                match session.asks.create(&request).await {
-                    Ok(made) => return Ok(made),
-                    // The reply of an earlier try was lost.
-                    Err(ApiError::AlreadyExists(_)) => match session.asks.get(name).await {
-                        Ok(found) => return Ok(found),
-                        Err(error) => AskError::Away(error),
-                    },
-                    Err(error @ ApiError::Forbidden(_)) => AskError::Refused(error),
-                    Err(error @ ApiError::Invalid(_)) => return Err(AskError::Invalid(error)),
-                    Err(ApiError::NotFound(_)) => AskError::Away(ApiError::NotFound(
-                        "this cluster knows no AccessRequest (is Daypass installed?), or the namespace is gone".into(),
-                    )),
-                    Err(error) => AskError::Away(error),
-                }
-            }
-            Err(error) => error.into(),
-        };
-        let now = place.clock().monotonic();
-        if problem.is_final() && now.duration_since(began) >= REFUSED_FOR || now >= deadline {
-            return Err(problem);
-        }
-        failures += 1;
-        let left = deadline.saturating_duration_since(now);
-        tokio::time::sleep(pause_after_failure(failures, chance()).min(left)).await;
-    }
+/// One try. What cannot be told from a success stays owed, and another try makes another request.
+async fn create(place: &Place, name: &str, want: &Want, csr: &str) -> Result<AccessRequest, AskError> {
+    let session = place.session()?;
+    let mut request = AccessRequest::new(
+        name,
+        AccessRequestSpec {
+            class_name: want.class.clone(),
+            ttl: want.ttl.clone(),
+            purpose: want.purpose.clone(),
+            csr: Some(csr.to_owned()),
+            secret_name: None,
+            requester: session.requester.clone(),
+        },
+    );
+    request.metadata.namespace = Some(session.namespace.clone());
+    session.asks.create(&request).await.map_err(|error| match error {
+        ApiError::Forbidden(_) => AskError::Refused(error),
+        ApiError::Invalid(_) => AskError::Invalid(error),
+        ApiError::NotFound(_) => AskError::Away(ApiError::NotFound(
+            "this cluster knows no AccessRequest (is Daypass installed?), or the namespace is gone".into(),
+        )),
+        error => AskError::Away(error),
+    })
 }
 
 async fn answered(place: &Place, made: AccessRequest, deadline: Instant, limit: Duration) -> Result<AccessRequest, AskError> {
@@ -343,7 +317,10 @@ mod tests {
         for class in ["orders-db", &"a".repeat(253), &format!("{}-.-{}", "b".repeat(98), "c".repeat(20))] {
             let name = name_for(class);
             assert!(name.len() <= 200 && name.starts_with(&class[..1]) && name != name_for(class), "{name}");
-            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)) && !name.contains(".-"), "{name}");
+            assert!(
+                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)) && !name.contains(".-"),
+                "{name}"
+            );
         }
     }
 

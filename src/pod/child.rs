@@ -12,7 +12,7 @@ use std::{
     task::Poll,
 };
 
-use rustix::process::{Pid, WaitOptions, WaitStatus, waitpid};
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use tokio::signal::unix::{Signal as Listening, SignalKind, signal};
 
 use super::signal::Signal;
@@ -125,7 +125,7 @@ impl Child {
     /// Takes note of everything that has ended. The child's exit code, if it is among them: its own, or 128 and the signal that ended it.
     pub fn reap(&self) -> Option<u8> {
         let mut code = None;
-        while let Ok(Some((pid, status))) = waitpid(None, WaitOptions::NOHANG) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
             if pid == self.pid {
                 code = Some(exit_code(status));
             }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ask::{Answer, AskError, Debts, Denied, Granted, Want, ask, chance, ended_early},
+    persist::persist,
     place::Place,
     set::{Directory, Files, SetError},
     standing::{Live, Standing},
@@ -137,30 +138,8 @@ impl Holder {
 
     /// Obtains a first credential, trying for this long. A denial that time may cure is waited for, any other is final at once.
     pub async fn obtain(&mut self, limit: Duration) -> Result<(), Refusal> {
-        let deadline = self.place.clock().monotonic() + limit;
-        let (mut failures, mut denials) = (0, 0);
-        loop {
-            let left = deadline.saturating_duration_since(self.place.clock().monotonic());
-            let Err(refusal) = self.attempt(left.min(ANSWER_WITHIN)).await else { return Ok(()) };
-            let pause = match &refusal {
-                Refusal::Denied(denied) => {
-                    let Some(after) = denied.retry_after else { return Err(refusal) };
-                    denials += 1;
-                    pause_after_denial(denials, Some(after), chance())
-                }
-                Refusal::Asking(error) if error.is_final() => return Err(refusal),
-                Refusal::Asking(_) => {
-                    failures += 1;
-                    pause_after_failure(failures, chance())
-                }
-                Refusal::Files(_) => return Err(refusal),
-            };
-            if self.place.clock().monotonic() + pause >= deadline {
-                return Err(refusal);
-            }
-            tracing::warn!(class = self.want.class, "{refusal}; asking again in {:.0} s", pause.as_secs_f64());
-            tokio::time::sleep(pause).await;
-        }
+        let (clock, class) = (self.place.clock().clone(), self.want.class.clone());
+        persist(&clock, &class, limit, async |left| self.attempt(left.min(ANSWER_WITHIN)).await).await
     }
 
     /// Keeps a live credential in place. Never returns; it may be dropped at any moment, and [`Holder::release`] cleans up.

@@ -7,6 +7,7 @@
 pub mod ask;
 pub mod child;
 mod holder;
+mod persist;
 mod place;
 pub mod set;
 mod signal;
@@ -14,6 +15,7 @@ mod standing;
 mod tell;
 
 pub use holder::{Holder, Refusal, files};
+pub use persist::persist;
 pub use place::{Place, PlaceError, Session};
 pub use signal::Signal;
 pub use standing::{Live, Standing};

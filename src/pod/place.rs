@@ -69,10 +69,7 @@ pub struct Place {
 
 enum Source {
     /// As a kubelet lays it out.
-    Mounted {
-        server: http::Uri,
-        directory: PathBuf,
-    },
+    Mounted { server: http::Uri, directory: PathBuf },
     /// A conversation that a person opened.
     Opened,
 }
@@ -113,7 +110,8 @@ impl Place {
         {
             return Ok(session.clone());
         }
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&roots).collect::<Result<_, _>>().map_err(|e| roots_error(e.to_string()))?;
+        let certificates: Vec<_> =
+            CertificateDer::pem_slice_iter(&roots).collect::<Result<_, _>>().map_err(|e| roots_error(e.to_string()))?;
         if certificates.is_empty() {
             return Err(roots_error("there is no certificate in it".into()));
         }

@@ -173,7 +173,8 @@ impl Directory {
     fn sweep(&self, keep: Option<&Path>) -> Result<(), SetError> {
         for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))?.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            let is_set = name.to_str().and_then(|name| name.strip_prefix("..")).is_some_and(|rest| HEXLOWER.decode(rest.as_bytes()).is_ok());
+            let is_set =
+                name.to_str().and_then(|name| name.strip_prefix("..")).is_some_and(|rest| HEXLOWER.decode(rest.as_bytes()).is_ok());
             if is_set && Some(Path::new(&name)) != keep {
                 fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
             }

@@ -39,7 +39,11 @@ impl Default for AgentMetrics {
         };
         let registry = &mut metrics.registry;
         registry.register("live", "1 while a credential of the class is live", metrics.live.clone());
-        registry.register("expires_timestamp_seconds", "When the live credential of the class ends; 0 if none is live", metrics.expires.clone());
+        registry.register(
+            "expires_timestamp_seconds",
+            "When the live credential of the class ends; 0 if none is live",
+            metrics.expires.clone(),
+        );
         registry.register("asked", "Requests made, by class and what came of them", metrics.asked.clone());
         registry.register("ended_early", "Credentials that were taken back before their time", metrics.ended_early.clone());
         registry.register("untold", "Renewals that the application could not be told of", metrics.untold.clone());

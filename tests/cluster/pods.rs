@@ -7,6 +7,7 @@ mod requests;
 
 use std::{
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -54,7 +55,8 @@ impl<'s> Container<'s> {
 
     /// Starts an agent with exactly these arguments.
     pub fn start(&self, args: &[&str], directory: PathBuf) -> Agent {
-        let log = self.path(&format!("{}.log", directory.file_name().unwrap().to_string_lossy()));
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let log = self.path(&format!("agent-{}.log", STARTED.fetch_add(1, Ordering::Relaxed)));
         Agent { process: self.mount.start(&daypass(), &log, args).unwrap(), directory }
     }
 

@@ -60,9 +60,7 @@ impl Asks {
     }
 }
 
-async fn first_change(
-    stream: impl Stream<Item = kube::Result<WatchEvent<AccessRequest>>>,
-) -> Result<Option<AccessRequest>, ApiError> {
+async fn first_change(stream: impl Stream<Item = kube::Result<WatchEvent<AccessRequest>>>) -> Result<Option<AccessRequest>, ApiError> {
     let mut stream = std::pin::pin!(stream);
     while let Some(event) = stream.next().await {
         match event {

@@ -187,7 +187,9 @@ async fn what_a_person_takes_back_is_not_ready_any_more_and_another_is_asked_for
 async fn a_sidecar_that_is_denied_says_why_stays_not_ready_and_does_not_ask_in_a_tight_loop() {
     let here = shared();
     let scene = Scene::set(&here.stage, "agent-denied").await;
-    scene.set_terms(json!({"require": [{"name": "never", "expression": "pod.metadata.name == 'nobody'", "message": "be somebody else"}]})).await;
+    scene
+        .set_terms(json!({"require": [{"name": "never", "expression": "pod.metadata.name == 'nobody'", "message": "be somebody else"}]}))
+        .await;
     scene.ready().await;
     let container = Container::new(&scene);
     let agent = container.agent("creds", &[]);
@@ -219,7 +221,8 @@ async fn two_agents_of_one_pod_both_work_within_the_limit_and_one_is_told_beyond
     assert_eq!(same.code, 73, "{same:?}");
     assert!(same.err.contains("held by another process"), "{}", same.err);
     one.process.stop().await;
-    let freed = wait::until("the third to get its turn", Duration::from_secs(90), || async { (three.get("/readyz").await.0 == 200).then_some(()) });
+    let freed =
+        wait::until("the third to get its turn", Duration::from_secs(90), || async { (three.get("/readyz").await.0 == 200).then_some(()) });
     // ExpiryOnly: what was given back counts until it is refused, so the turn comes only with another policy.
     scene.set_terms(json!({"limits": {"livePerPod": 3}})).await;
     freed.await.unwrap_or_else(|error| panic!("{error}: {}", three.log()));

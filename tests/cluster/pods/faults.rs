@@ -50,7 +50,7 @@ async fn while_the_api_server_is_away_nothing_is_lost_and_exec_says_so_when_its_
     let agent = container.agent("creds", &["--ttl", "12s"]);
     agent.ready().await;
     let first = agent.file("tls.crt").unwrap();
-    let server = here.stage.cluster.process("kube-apiserver").unwrap();
+    let server = here.stage.cluster.process("kube-apiserver-0").unwrap();
     server.kill().await;
     let said = container.exec(&["--wait", "3s", "--", "true"]).await;
     assert_eq!(said.code, 69, "{said:?}");
