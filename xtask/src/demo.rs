@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use stage::{Csr, Operator, OperatorOptions, Pod, Stage};
 
-use crate::{binary, tour::Tour, verify};
+use crate::{beside, binary, tour::Tour, verify};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args, Debug)]
@@ -64,6 +64,8 @@ async fn tell(tour: &mut Tour) -> Option<(Stage, Operator)> {
     let asked = tour.step("a pod asks with its own token and a CSR; the API server stamps who asked", ask(&stage)).await?;
     tour.step("the certificate is issued and verified by software that is not ours", issued(&stage, &asked)).await?;
     tour.step("what a person sees", seen(&stage)).await?;
+    tour.step("an agent keeps a pod's files fresh and gives back what it holds", beside::agent(&stage, &binary)).await?;
+    tour.step("exec holds a credential around one command", beside::exec(&stage, &binary)).await?;
     tour.step("a forged requester is refused by the API server", forged(&stage, &asked)).await?;
     tour.step("a pod of another service account is denied, and why", denied(&stage, &binary)).await?;
     tour.step("a neighbour's attempt to delete the request is refused", neighbour(&stage, &asked)).await?;

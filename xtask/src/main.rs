@@ -2,10 +2,12 @@
 #![allow(clippy::disallowed_methods, reason = "plays platform teams and pods, who write, and tells people how long things took")]
 
 mod bench;
+mod beside;
 mod binary;
 mod cluster;
 mod demo;
 mod generate;
+mod soak;
 mod tour;
 mod verify;
 
@@ -29,6 +31,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Measure on control planes of its own.
     Bench(bench::BenchArgs),
+    /// Renew for half an hour under an application that connects all the time, while the operator is restarted.
+    Soak(soak::SoakArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
     Generate(generate::Args),
 }
@@ -40,6 +44,9 @@ fn main() -> ExitCode {
             block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
         Command::Bench(args) => block_on(async { bench::run(args).await.map(|()| ExitCode::SUCCESS) }),
+        Command::Soak(args) => {
+            block_on(async { soak::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
+        }
         Command::Cluster(args) => block_on(async { cluster::run(args).await.map(|()| ExitCode::SUCCESS) }),
     }
 }

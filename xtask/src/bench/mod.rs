@@ -1,9 +1,10 @@
 //! `cargo xtask bench`: figures of performance.md, measured on control planes of its own. Nothing here judges but by the goals written there.
 //!
-//! `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
+//! `agent` is the pod's side; of grants, `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
 //! at, `bare` what Daypass is compared with, `report` what comes out. docs/benchmarks.md says how to read it.
 #![allow(clippy::disallowed_methods, reason = "measures, so it looks at clocks; plays pods, people and the bare client, who all write")]
 
+mod agent;
 mod answers;
 mod bare;
 mod budget;
@@ -47,6 +48,8 @@ pub struct BenchArgs {
 enum What {
     /// Grants a second against a bare client, API calls, lag at the end of life, CPU and memory (about 8 minutes).
     Grants(GrantsArgs),
+    /// The pod's side: first credential, renewals, size, memory, many agents after an outage (about 12 minutes).
+    Agent(agent::AgentArgs),
 }
 
 /// Arguments of `cargo xtask bench grants`.
@@ -84,7 +87,13 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
     if cfg!(debug_assertions) {
         return Err(again_optimised());
     }
-    let What::Grants(args) = args.what;
+    match args.what {
+        What::Grants(args) => grants(args).await,
+        What::Agent(args) => agent::run(args).await,
+    }
+}
+
+async fn grants(args: GrantsArgs) -> Result<(), String> {
     let size = if args.quick { QUICK } else { FULL };
     let begun = Instant::now();
     let daypass = args.daypass.clone().map_or_else(|| binary::daypass(true), Ok)?;
@@ -94,7 +103,7 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
     let mut report = Report::new(Machine::here(version.git_version));
     let measured = measure(&with, &without, &size, &mut report).await;
     report.machine().load_after = machine::load();
-    println!("{}", report.text());
+    println!("{}", report.text("bench grants"));
     println!("(took {:.0} s)", begun.elapsed().as_secs_f64());
     if let Some(file) = &args.json {
         report.write(file)?;

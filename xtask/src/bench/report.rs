@@ -107,7 +107,7 @@ impl Report {
     }
 
     /// The table, the notes, and a last line that counts.
-    pub fn text(&self) -> String {
+    pub fn text(&self, title: &str) -> String {
         let head = ["id", "measure", "median", "spread", "goal", ""].map(str::to_owned);
         let mut lines = vec![head];
         lines.extend(self.rows.iter().map(|row| {
@@ -141,7 +141,7 @@ impl Report {
             Some(false) => (met, missed + 1),
             None => (met, missed),
         });
-        text + &format!("\nbench grants: {met} goals met, {missed} missed")
+        text + &format!("\n{title}: {met} goals met, {missed} missed")
     }
 
     /// Writes everything as JSON.
@@ -178,7 +178,7 @@ mod tests {
         let mut report = Report::new(Machine::default());
         report.rows(Row::of("P1", "ratio", &[0.7, 0.8, 0.9], Some(Goal::AtLeast(0.85))));
         report.rows([Row::once("P6", "memory", 61.26, Some(Goal::AtMost(100.0))), Row::once("", "rate", 180.2, None)]);
-        let text = report.text();
+        let text = report.text("bench grants");
         assert!(text.contains("MISSED") && text.contains("0.700 – 0.900") && text.contains("≥ 0.85"), "{text}");
         assert!(text.ends_with("1 goals met, 1 missed"), "{text}");
         let json = serde_json::to_value(&report).unwrap();
