@@ -21,8 +21,8 @@ use super::{
     tell::Tell,
 };
 use crate::{
-    api::RequestState,
-    cluster::clock::skew_problem,
+    api::{AccessRequest, RequestState},
+    cluster::{Clock, clock::skew_problem},
     core::renewal::{pause_after_denial, pause_after_failure, renew_after},
     issue::x509::belongs,
     secret::Secret,
@@ -66,7 +66,7 @@ pub struct Holder {
 }
 
 struct Held {
-    granted: crate::api::AccessRequest,
+    granted: AccessRequest,
     until: Instant,
     renew: Instant,
 }
@@ -261,13 +261,9 @@ impl Holder {
         Ok(())
     }
 
-    fn held_from(&self, granted: crate::api::AccessRequest, granted_at: Timestamp, expires_at: Timestamp) -> Held {
-        let clock = self.place.clock();
-        let (now, server) = (clock.monotonic(), clock.server_now().unwrap_or_else(|| clock.now()));
-        let life = positive(expires_at.duration_since(granted_at));
-        let left = positive(expires_at.duration_since(server)).min(life);
-        let renew_in = renew_after(life, chance()).saturating_sub(life - left);
-        Held { granted, until: now + left.saturating_sub(MARGIN), renew: now + renew_in }
+    fn held_from(&self, granted: AccessRequest, granted_at: Timestamp, expires_at: Timestamp) -> Held {
+        let (until, renew) = instants(self.place.clock(), granted_at, expires_at, chance());
+        Held { granted, until, renew }
     }
 
     /// What an earlier process left in the directory.
@@ -310,6 +306,16 @@ pub fn files(granted: &Granted, class: &str) -> Files {
     files
 }
 
+/// Until when a credential is live and when it is renewed, by the monotonic clock: its dates are the operator's, and how far away they are is
+/// told by the API server's clock, whatever this pod's own says.
+fn instants(clock: &Clock, granted_at: Timestamp, expires_at: Timestamp, chance: f64) -> (Instant, Instant) {
+    let (now, server) = (clock.monotonic(), clock.server_now().unwrap_or_else(|| clock.now()));
+    let life = positive(expires_at.duration_since(granted_at));
+    let left = positive(expires_at.duration_since(server)).min(life);
+    let renew_in = renew_after(life, chance).saturating_sub(life - left);
+    (now + left.saturating_sub(MARGIN), now + renew_in)
+}
+
 fn positive(duration: SignedDuration) -> Duration {
     Duration::try_from(duration).unwrap_or_default()
 }
@@ -322,5 +328,40 @@ async fn aloud<T>(work: impl Future<Output = T>, mut say: impl FnMut()) -> T {
             Ok(done) => return done,
             Err(_) => say(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: SignedDuration = SignedDuration::from_secs(60);
+
+    /// Seconds from now until what was granted a moment ago for a minute ends and is renewed, as this pod's clock and the server's stand.
+    fn of_a_minute(server_ahead: SignedDuration, granted_before: SignedDuration) -> (f64, f64) {
+        let clock = Clock::default();
+        let server = clock.now() + server_ahead;
+        clock.observe_date(&jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&server).unwrap());
+        let granted_at = server - granted_before;
+        let (until, renew) = instants(&clock, granted_at, granted_at + MINUTE, 0.5);
+        let now = clock.monotonic();
+        ((until - now).as_secs_f64(), (renew - now).as_secs_f64())
+    }
+
+    #[test]
+    fn a_pod_whose_clock_is_off_renews_and_is_ready_by_the_api_server_s_time() {
+        for ahead in [0, 3600, -3600, 86_400 * 400] {
+            let (until, renew) = of_a_minute(SignedDuration::from_secs(ahead), SignedDuration::ZERO);
+            assert!((57.5..=60.0).contains(&until), "{ahead}: live for {until} s");
+            assert!((38.5..=41.5).contains(&renew), "{ahead}: renewed after {renew} s");
+        }
+    }
+
+    #[test]
+    fn what_was_granted_a_while_ago_is_renewed_when_it_would_have_been() {
+        let (until, renew) = of_a_minute(SignedDuration::ZERO, SignedDuration::from_secs(30));
+        assert!((27.5..=30.0).contains(&until) && (8.5..=11.5).contains(&renew), "{until} {renew}");
+        let (_, renew) = of_a_minute(SignedDuration::ZERO, SignedDuration::from_secs(50));
+        assert!(renew < 0.1, "overdue: at once, not in {renew} s");
     }
 }
