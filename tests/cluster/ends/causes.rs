@@ -73,6 +73,22 @@ async fn an_account_that_is_deleted_or_made_anew_ends_what_it_held() {
 }
 
 #[tokio::test]
+async fn a_node_made_anew_under_the_same_name_is_another_node() {
+    let here = shared();
+    let scene = Scene::set(&here.stage, "ends-node-again").await;
+    let nodes = Api::<Node>::all(scene.admin.clone());
+    let name = "ends-node-again-1";
+    workload::node(&scene.admin, name, &[]).await.unwrap();
+    let there = scene::run(&here.stage, &PodSpec::new(&scene.namespace, "there").service_account(&scene.name).node(name)).await;
+    let held = scene.granted_to(&there, "2m").await;
+    nodes.delete(name, &Default::default()).await.unwrap();
+    workload::node(&scene.admin, name, &[]).await.unwrap();
+    assert_ne!(nodes.get(name).await.unwrap().metadata.uid.as_ref(), Some(&held.lease.spec.requester.node_uid), "another node");
+    let (lease, _) = scene.revoking(&held, SOON).await;
+    assert_eq!(lease.status.unwrap().reason, Some(EndReason::NodeLost));
+}
+
+#[tokio::test]
 async fn a_node_that_is_not_ready_ends_nothing_and_one_that_is_deleted_ends_all_that_ran_on_it() {
     let here = shared();
     let scene = Scene::set(&here.stage, "ends-node").await;
