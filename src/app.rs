@@ -78,7 +78,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     args.retention()?;
-    let config = Config::infer().await.map_err(|error| AppError::Kubeconfig(error.to_string()))?;
+    let config = client::infer().await.map_err(AppError::Kubeconfig)?;
     let clock = Arc::new(Clock::default());
     let token_file = args.token_file.clone().or_else(|| token_file_of(&config));
     let own = identity::read(token_file.as_ref()).await?;
