@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use daypass::cli::{Cli, run};
+use daypass::cli::run;
 
 fn main() -> ExitCode {
     // Before anything opens a TLS connection: two providers in one process would make rustls refuse to choose.
@@ -11,5 +10,5 @@ fn main() -> ExitCode {
         eprintln!("daypass: a TLS provider was installed before the program began");
         return ExitCode::FAILURE;
     }
-    run(Cli::parse())
+    run(std::env::args_os().collect())
 }

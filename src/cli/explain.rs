@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
-use kube::{Api, Client, Config, Resource, ResourceExt, api::ListParams};
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
+use super::kube_args::{KubeArgs, Reach};
 use crate::{
     api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, condition::ConditionStatus},
     cluster::{
@@ -31,9 +32,8 @@ use crate::{
 pub struct ExplainArgs {
     /// Name of the AccessRequest.
     request: String,
-    /// Its namespace. Default: that of the current context.
-    #[arg(short, long, value_name = "NAME")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    kube: KubeArgs,
     /// Namespace that Daypass runs in.
     #[arg(long, env = "DAYPASS_NAMESPACE", value_name = "NAME", default_value = "daypass-system")]
     operator_namespace: String,
@@ -57,8 +57,7 @@ pub async fn run(args: ExplainArgs) -> ExitCode {
 }
 
 async fn explain(args: &ExplainArgs) -> Result<String, String> {
-    let config = Config::infer().await.map_err(|error| format!("cannot tell how to reach the API server: {error}. Set KUBECONFIG"))?;
-    let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let Reach { config, namespace } = args.kube.reach().await?;
     let clock = std::sync::Arc::new(Clock::default());
     let client = build(config, &clock).map_err(|error| error.to_string())?;
     let requests = Api::<AccessRequest>::namespaced(client.clone(), &namespace);

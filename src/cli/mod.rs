@@ -3,24 +3,30 @@
 //! Exit codes: 0 done, 1 failed, 2 wrong use; those of the pod's side are in [`exit`].
 
 mod agent;
+mod called;
+mod complete;
+mod completion;
 mod crds;
 mod exec;
 mod exit;
 mod explain;
+mod get;
 mod install;
+mod kube_args;
 mod pod_args;
 mod request;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use called::Called;
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::{app, config::ControllerArgs, telemetry};
 
 /// Issues just-in-time credentials to Kubernetes workloads and takes them back.
 #[derive(Parser, Debug)]
 #[command(name = "daypass", version, about, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -39,12 +45,25 @@ enum Command {
     Install(install::InstallArgs),
     /// Print the CustomResourceDefinitions of this version as YAML.
     Crds,
+    /// List requests and what became of them, or show one.
+    Get(get::GetArgs),
     /// Explain how a request was, or would be, decided: recomputed from the objects as they are now, with your own rights.
     Explain(explain::ExplainArgs),
+    /// Print a script that completes this command line in a shell.
+    Completion(completion::CompletionArgs),
 }
 
-/// Runs one command.
-pub fn run(cli: Cli) -> ExitCode {
+/// Runs one command line, its first word being what this program was started as.
+pub fn run(words: Vec<OsString>) -> ExitCode {
+    let called = Called::by(words.first());
+    if called == Called::Completer {
+        return complete::answer(called.command(), &words);
+    }
+    let matches = called.command().get_matches_from(words);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     match cli.command {
         Command::Controller(args) => controller(*args),
         Command::Agent(args) => alone(agent::run(*args)),
@@ -52,7 +71,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Request(args) => alone(request::run(*args)),
         Command::Install(args) => install::run(&args),
         Command::Crds => crds::print(),
+        Command::Get(args) => alone(get::run(args, called.program())),
         Command::Explain(args) => block_on(explain::run(args)),
+        Command::Completion(args) => completion::print(&args, Called::Daypass.command()),
     }
 }
 

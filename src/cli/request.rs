@@ -2,12 +2,13 @@
 
 use std::{io::Read, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
-use clap::{Args, ValueEnum};
+use clap::{Arg, Args, ValueEnum};
 use kube::{Config, ResourceExt};
 use serde_json::json;
 
 use super::{
     exit,
+    kube_args::{KubeArgs, Reach},
     pod_args::{WantArgs, WhereArgs, duration, mode},
 };
 use crate::{
@@ -31,6 +32,7 @@ use crate::{
 ///
 /// Exit codes: 0 granted, 69 API server away, 73 files cannot be written, 75 no answer in time, or try again later, 77 denied, 78 not in a pod.
 #[derive(Args, Debug)]
+#[command(mut_arg("namespace", with_pod), mut_arg("context", with_pod), mut_arg("kubeconfig", with_pod))]
 pub struct RequestArgs {
     /// The class.
     #[arg(long, value_name = "NAME")]
@@ -55,9 +57,8 @@ pub struct RequestArgs {
     /// Ask as this pod, from outside: with your kubeconfig, whose user must be allowed to create tokens of its service account.
     #[arg(long, value_name = "NAME")]
     pod: Option<String>,
-    /// With --pod: its namespace. Default: that of the current context.
-    #[arg(short, long, value_name = "NAME", requires = "pod")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    kube: KubeArgs,
     #[command(flatten)]
     place: WhereArgs,
 }
@@ -70,6 +71,11 @@ enum Output {
     Json,
 }
 
+/// In a pod there is nothing to choose: its mounted token says who asks, and where.
+fn with_pod(arg: Arg) -> Arg {
+    arg.requires("pod").help_heading("With --pod")
+}
+
 /// Runs it.
 pub async fn run(args: RequestArgs) -> ExitCode {
     if let Err(problem) = telemetry::init(LogFormat::Human, "warn") {
@@ -80,7 +86,7 @@ pub async fn run(args: RequestArgs) -> ExitCode {
         Err(problem) => return exit::with(exit::USAGE, "request", problem),
     };
     let place = match &args.pod {
-        Some(pod) => as_pod(pod, args.namespace.as_deref()).await,
+        Some(pod) => as_pod(pod, &args.kube).await,
         None => args.place.place().map_err(|error| (exit::NO_POD, error.to_string())),
     };
     let place = match place {
@@ -137,11 +143,8 @@ async fn granted(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> 
 }
 
 /// A person's way to ask as a pod: a token bound to it, which only those may mint who may act as the pod anyway.
-async fn as_pod(pod: &str, namespace: Option<&str>) -> Result<Arc<Place>, (u8, String)> {
-    let config = Config::infer()
-        .await
-        .map_err(|error| (exit::NO_POD, format!("cannot tell how to reach the API server: {error}. Set KUBECONFIG")))?;
-    let namespace = namespace.unwrap_or(&config.default_namespace).to_owned();
+async fn as_pod(pod: &str, kube: &KubeArgs) -> Result<Arc<Place>, (u8, String)> {
+    let Reach { config, namespace } = kube.reach().await.map_err(|problem| (exit::NO_POD, problem))?;
     let clock = Arc::new(Clock::default());
     let build = |config: Config| client::build(config, &clock).map_err(|error| (exit::UNAVAILABLE, error.to_string()));
     let token = token_for_pod(build(config.clone())?, &namespace, pod).await;

@@ -98,7 +98,7 @@ fn outcome(considered: &Considered) -> String {
 }
 
 /// Text of other people on a terminal: a control character could rewrite the lines around it.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
