@@ -25,7 +25,9 @@ use crate::{
 pub(super) const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Keeps a live credential of each class in a directory: asks with a key made in memory, renews at about two thirds of the life, and gives
-/// everything back when it is told to end. Files: tls.crt, tls.key, ca.crt, expires-at; all of a credential switch together.
+/// everything back when it is told to end.
+///
+/// Files: tls.crt, tls.key, ca.crt, expires-at; all of a credential switch together.
 #[derive(Args, Debug)]
 pub struct AgentArgs {
     /// Class to hold a credential of; repeat for several. The files of NAME=SUBDIRECTORY go to that directory below --dir; without it those

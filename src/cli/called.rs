@@ -9,6 +9,9 @@ use super::Cli;
 /// The commands that a person runs from where they work. The others run in a cluster.
 const OF_PEOPLE: [&str; 3] = ["get", "explain", "request"];
 
+/// What the plugin is for.
+const ABOUT: &str = "Shows, explains and makes requests for the short-lived credentials that Daypass issues";
+
 /// The names that this program goes by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Called {
@@ -43,7 +46,7 @@ impl Called {
         let command = Cli::command().bin_name(self.program());
         match self {
             Self::Daypass => command,
-            Self::Plugin | Self::Completer => command.mut_subcommands(|command| {
+            Self::Plugin | Self::Completer => command.about(ABOUT).mut_subcommands(|command| {
                 let elsewhere = !OF_PEOPLE.contains(&command.get_name());
                 command.hide(elsewhere)
             }),
@@ -74,6 +77,13 @@ mod tests {
                 assert!(usage(word, &[command, "--help"]).contains(&format!("Usage: {program} {command}")), "{word} {command}");
             }
             assert!(usage(word, &["explain"]).contains(&format!("Usage: {program} explain")), "errors too");
+        }
+    }
+
+    #[test]
+    fn whoever_asks_a_command_for_help_learns_its_exit_codes() {
+        for command in ["get", "explain", "request", "exec"] {
+            assert!(usage("daypass", &[command, "--help"]).contains("Exit codes"), "{command}");
         }
     }
 

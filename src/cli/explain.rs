@@ -27,7 +27,9 @@ use crate::{
     expr::Expressions,
 };
 
-/// Arguments of `daypass explain`.
+/// Explains how a request was decided, as its status says, and how it would be decided on the objects as they are now.
+///
+/// With your own rights: what you may not read is left out and said. Exit codes: 0 explained, 1 something could not be read.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     /// Name of the AccessRequest.

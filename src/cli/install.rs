@@ -13,7 +13,9 @@ use clap::Args;
 use super::exit;
 
 /// Copies this program into a directory, best a volume that an init container shares with others: they start their command with
-/// `DIR/daypass exec`. The program needs no libc where it was linked without one, as in Daypass's image.
+/// `DIR/daypass exec`.
+///
+/// The program needs no libc where it was linked without one, as in Daypass's image.
 #[derive(Args, Debug)]
 pub struct InstallArgs {
     /// The directory.

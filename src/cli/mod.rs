@@ -31,25 +31,27 @@ struct Cli {
     command: Command,
 }
 
+// `about` is a command's line in the list of all; what --help says beside it is told where its arguments are. (A doc comment here would
+// replace that.)
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Run the operator.
     Controller(Box<ControllerArgs>),
-    /// Keep credentials fresh in a directory, beside an application.
+    #[command(about = "Keep credentials fresh in a directory, beside an application")]
     Agent(Box<agent::AgentArgs>),
-    /// Run a command while holding credentials for it.
+    #[command(about = "Run a command while holding credentials for it")]
     Exec(Box<exec::ExecArgs>),
-    /// Ask for one credential.
+    #[command(about = "Ask for one credential")]
     Request(Box<request::RequestArgs>),
-    /// Copy this program into a directory, for containers whose image does not have it.
+    #[command(about = "Copy this program into a directory, for containers whose image does not have it")]
     Install(install::InstallArgs),
     /// Print the CustomResourceDefinitions of this version as YAML.
     Crds,
-    /// List requests and what became of them, or show one.
+    #[command(about = "List requests and what became of them, or show one")]
     Get(get::GetArgs),
-    /// Explain how a request was, or would be, decided: recomputed from the objects as they are now, with your own rights.
+    #[command(about = "Explain how a request was decided, and how it would be now")]
     Explain(explain::ExplainArgs),
-    /// Print a script that completes this command line in a shell.
+    #[command(about = "Print a script that completes this command line in a shell")]
     Completion(completion::CompletionArgs),
 }
 

@@ -19,5 +19,6 @@ mod guard;
 mod input;
 mod install;
 mod kinds;
+mod plugin;
 mod pods;
 mod postgres;

@@ -29,9 +29,6 @@ use detail::detail;
 use row::{Newest, Row};
 use table::{Shown, table};
 
-/// Requests that are read at a time: they carry certificates, and only a line of each is kept.
-const PAGE: u32 = 250;
-
 /// Lists requests and what became of them, the newest last, or shows one in detail. With your own rights: you need get and list on
 /// accessrequests.daypass.dev, as the ClusterRoles daypass-viewer and view give them.
 ///
@@ -40,7 +37,7 @@ const PAGE: u32 = 250;
 #[derive(Args, Debug)]
 pub struct GetArgs {
     /// One request, in detail.
-    #[arg(value_name = "NAME", conflicts_with_all = ["all_namespaces", "selector", "state", "class", "limit"])]
+    #[arg(value_name = "NAME", conflicts_with_all = ["all_namespaces", "selector", "state", "class", "limit", "chunk_size"])]
     request: Option<String>,
     /// Requests of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
@@ -57,6 +54,9 @@ pub struct GetArgs {
     /// At most this many, the newest.
     #[arg(long, value_name = "COUNT", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     limit: u32,
+    /// How many are read at a time: requests carry certificates, and only a line of each is kept.
+    #[arg(long, value_name = "COUNT", default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=500))]
+    chunk_size: u32,
     /// How it is printed.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -125,7 +125,7 @@ async fn list(args: &GetArgs, client: Client, namespace: Option<&str>) -> Result
     let state = args.state.map(|state| format!("status.state={}", state.as_str()));
     let class = args.class.as_ref().map(|class| format!("spec.className={class}"));
     let fields: Vec<String> = state.into_iter().chain(class).collect();
-    let mut params = ListParams::default().limit(PAGE).fields(&fields.join(","));
+    let mut params = ListParams::default().limit(args.chunk_size).fields(&fields.join(","));
     params.label_selector = args.selector.clone();
     let mut newest = Newest::of(args.limit as usize);
     loop {
