@@ -7,6 +7,7 @@ mod binary;
 mod cluster;
 mod demo;
 mod generate;
+mod krew;
 mod soak;
 mod tour;
 mod verify;
@@ -35,11 +36,14 @@ enum Command {
     Soak(soak::SoakArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
     Generate(generate::Args),
+    /// Pack the plugin of kubectl for krew, and write its manifest.
+    Krew(krew::KrewArgs),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Generate(args) => generate::run(&args),
+        Command::Krew(args) => report(krew::run(&args)),
         Command::Demo(args) => {
             block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
@@ -48,6 +52,16 @@ fn main() -> ExitCode {
             block_on(async { soak::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
         Command::Cluster(args) => block_on(async { cluster::run(args).await.map(|()| ExitCode::SUCCESS) }),
+    }
+}
+
+fn report(result: Result<(), impl std::fmt::Display>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
     }
 }
 
