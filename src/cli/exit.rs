@@ -13,7 +13,7 @@ pub const USAGE: u8 = 2;
 pub const UNAVAILABLE: u8 = 69;
 /// `EX_CANTCREAT`: the files cannot be written.
 pub const CANNOT_WRITE: u8 = 73;
-/// `EX_TEMPFAIL`: no answer in time, or a denial that time may cure: trying again makes sense.
+/// `EX_TEMPFAIL`: no answer in time, or a denial or a full quota that time may cure: trying again makes sense.
 pub const TRY_AGAIN: u8 = 75;
 /// `EX_NOPERM`: denied.
 pub const DENIED: u8 = 77;
@@ -35,7 +35,7 @@ pub fn of_refusal(refusal: &Refusal) -> u8 {
         Refusal::Asking(AskError::Place(PlaceError::Client(_))) | Refusal::Asking(AskError::Away(_)) => UNAVAILABLE,
         Refusal::Asking(AskError::Place(_)) => NO_POD,
         Refusal::Asking(AskError::Refused(_) | AskError::Invalid(_)) => DENIED,
-        Refusal::Asking(AskError::Unanswered { .. } | AskError::Lost { .. }) => TRY_AGAIN,
+        Refusal::Asking(AskError::Quota(_) | AskError::Unanswered { .. } | AskError::Lost { .. }) => TRY_AGAIN,
         Refusal::Asking(AskError::OtherKey { .. } | AskError::Key(_)) => FAILED,
     }
 }

@@ -12,7 +12,10 @@ use clap::Args;
 use crate::{
     api::Ttl,
     cluster::Clock,
-    pod::{Place, PlaceError, ask::Want},
+    pod::{
+        Place, PlaceError,
+        ask::{Hand, Want},
+    },
 };
 
 /// Where this pod is.
@@ -49,9 +52,9 @@ pub struct WantArgs {
 }
 
 impl WantArgs {
-    /// A credential of this class.
+    /// A credential of this class, for a key that is made here.
     pub fn of(&self, class: &str) -> Want {
-        Want { class: class.to_owned(), ttl: self.ttl.clone(), purpose: self.purpose.clone(), csr: None }
+        Want { class: class.to_owned(), ttl: self.ttl.clone(), purpose: self.purpose.clone(), hand: Hand::Here }
     }
 }
 

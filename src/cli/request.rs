@@ -20,15 +20,16 @@ use crate::{
     },
     pod::{
         Place, Refusal, Session,
-        ask::{Answer, AskError, Debts, Granted, Want, ask},
+        ask::{Answer, AskError, Debts, Granted, Hand, Handed, Want, ask},
         files, persist,
         set::Directory,
     },
     telemetry::{self, LogFormat},
 };
 
-/// Asks for one credential and prints what came of it; a private key is only ever written to --dir. Nothing is renewed: the credential ends
-/// at its date, or when the request is deleted (kubectl delete dpreq NAME).
+/// Asks for one credential and prints what came of it; a private key is only ever written to --dir, or made by the operator in the Secret
+/// of --secret-name. Nothing is renewed: the credential ends at its date, or when the request is deleted (kubectl delete dpreq NAME), or with
+/// the pod; a Secret goes at that moment.
 ///
 /// Exit codes: 0 granted, 69 API server away, 73 files cannot be written, 75 no answer in time, or try again later, 77 denied, 78 not in a pod.
 #[derive(Args, Debug)]
@@ -38,11 +39,15 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME")]
     class: String,
     /// Directory for the files tls.crt, tls.key, ca.crt and expires-at.
-    #[arg(long, value_name = "DIR", required_unless_present = "csr")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["csr", "secret_name"])]
     dir: Option<PathBuf>,
     /// Certificate signing request in PEM, from a file or from standard input (-): whoever made it keeps the key.
     #[arg(long, value_name = "FILE")]
     csr: Option<PathBuf>,
+    /// Have the credential put into a Secret of this name in the pod's namespace, which must not be there yet; starts with daypass-. For
+    /// programs that can only be given a Secret, and classes whose delivery names Secret.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["dir", "csr", "mode"])]
+    secret_name: Option<String>,
     #[command(flatten)]
     want: WantArgs,
     /// Give up after this long.
@@ -93,7 +98,12 @@ pub async fn run(args: RequestArgs) -> ExitCode {
         Ok(place) => place,
         Err((code, problem)) => return exit::with(code, "request", problem),
     };
-    let want = Want { csr, ..args.want.of(&args.class) };
+    let hand = match (csr, args.secret_name.clone()) {
+        (Some(csr), _) => Hand::Csr(csr),
+        (_, Some(name)) => Hand::Secret(name),
+        _ => Hand::Here,
+    };
+    let want = Want { hand, ..args.want.of(&args.class) };
     let directory = match args.dir.as_ref().map(|dir| Directory::hold(dir, args.mode)).transpose() {
         Ok(directory) => directory,
         Err(error) => return exit::with(exit::CANNOT_WRITE, "request", error),
@@ -171,13 +181,14 @@ fn print(args: &RequestArgs, granted: &Granted) {
             "{}",
             json!({
                 "outcome": "Granted", "namespace": namespace, "request": name, "className": args.class, "expiresAt": granted.expires_at,
-                "serial": credential.map(|c| &c.serial), "certificate": granted.chain, "caBundle": granted.roots,
-                "dir": args.dir,
+                "serial": credential.map(|c| &c.serial), "certificate": credential.and_then(|c| c.certificate.as_ref()),
+                "caBundle": credential.map(|c| &c.ca_bundle), "dir": args.dir, "secretName": credential.and_then(|c| c.secret_name.as_ref()),
             })
         ),
-        Output::Text => match &args.dir {
-            Some(dir) => println!("{namespace}/{name}: granted until {:.0}, files in {}", granted.expires_at, dir.display()),
-            None => print!("{}", granted.chain),
+        Output::Text => match (&granted.handed, &args.dir) {
+            (Handed::Secret(secret), _) => println!("{namespace}/{name}: granted until {:.0}, in Secret {secret}", granted.expires_at),
+            (_, Some(dir)) => println!("{namespace}/{name}: granted until {:.0}, files in {}", granted.expires_at, dir.display()),
+            (Handed::Certificate { chain, .. }, None) => print!("{chain}"),
         },
     }
 }

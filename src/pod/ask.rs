@@ -32,8 +32,19 @@ pub struct Want {
     pub ttl: Option<Ttl>,
     /// What it is for.
     pub purpose: Option<String>,
-    /// A signing request that somebody else holds the key of.
-    pub csr: Option<String>,
+    /// Where its key is to be.
+    pub hand: Hand,
+}
+
+/// Where the key of a credential is to be, and so how it comes.
+#[derive(Clone, Debug)]
+pub enum Hand {
+    /// Here: it is made here and leaves this process only for its files.
+    Here,
+    /// With whoever made this signing request (PEM).
+    Csr(String),
+    /// In a Secret of this name in the pod's namespace, which the operator makes. Nothing of it comes here.
+    Secret(String),
 }
 
 /// A credential that was granted.
@@ -41,16 +52,28 @@ pub struct Want {
 pub struct Granted {
     /// The request as it was answered.
     pub request: AccessRequest,
-    /// Certificate chain in PEM, leaf first.
-    pub chain: String,
-    /// Roots in PEM.
-    pub roots: String,
-    /// The private key in PEM; `None` where somebody else holds it.
-    pub key: Option<Secret<String>>,
+    /// What came of it.
+    pub handed: Handed,
     /// When it ends.
     pub expires_at: Timestamp,
     /// When it was granted, by the operator's clock.
     pub granted_at: Timestamp,
+}
+
+/// A credential as it came.
+#[derive(Clone, Debug)]
+pub enum Handed {
+    /// By the request's status.
+    Certificate {
+        /// Chain in PEM, leaf first.
+        chain: String,
+        /// Roots in PEM.
+        roots: String,
+        /// The private key in PEM; `None` where somebody else holds it.
+        key: Option<Secret<String>>,
+    },
+    /// In the Secret of this name, beside the pod.
+    Secret(String),
 }
 
 /// A refusal that is an answer.
@@ -86,6 +109,9 @@ pub enum AskError {
         "the API server refuses AccessRequests of this pod: {0} (its account needs the ClusterRole daypass-requester in its namespace)"
     )]
     Refused(ApiError),
+    /// The namespace's quota is used up, or has not been counted yet.
+    #[error("the namespace's ResourceQuota admits no further AccessRequest: {0} (raise it, or wait until finished requests are removed)")]
+    Quota(ApiError),
     /// The API server never takes a request like this one.
     #[error("the API server does not take the request: {0}")]
     Invalid(ApiError),
@@ -156,16 +182,17 @@ impl Debts {
 /// Makes a request and waits for its answer, for at most this long. While it is under way its name is owed.
 pub async fn ask(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Answer, AskError> {
     let deadline = place.clock().monotonic() + limit;
-    let (csr, key) = match &want.csr {
-        Some(csr) => (csr.clone(), None),
-        None => {
+    let (csr, key) = match &want.hand {
+        Hand::Here => {
             let made = KeyRequest::generate()?;
-            (made.csr, Some(made.key))
+            (Some(made.csr), Some(made.key))
         }
+        Hand::Csr(csr) => (Some(csr.clone()), None),
+        Hand::Secret(_) => (None, None),
     };
     let name = name_for(&want.class);
     debts.owe(&name, None);
-    let made = create(place, &name, want, &csr).await?;
+    let made = create(place, &name, want, csr.as_deref()).await?;
     debts.owe(&name, made.uid());
     let answered = answered(place, made, deadline, limit).await?;
     let answer = read(answered, key)?;
@@ -230,7 +257,7 @@ fn name_for(class: &str) -> String {
 }
 
 /// One try. What cannot be told from a success stays owed, and another try makes another request.
-async fn create(place: &Place, name: &str, want: &Want, csr: &str) -> Result<AccessRequest, AskError> {
+async fn create(place: &Place, name: &str, want: &Want, csr: Option<&str>) -> Result<AccessRequest, AskError> {
     let session = place.session()?;
     let mut request = AccessRequest::new(
         name,
@@ -238,13 +265,14 @@ async fn create(place: &Place, name: &str, want: &Want, csr: &str) -> Result<Acc
             class_name: want.class.clone(),
             ttl: want.ttl.clone(),
             purpose: want.purpose.clone(),
-            csr: Some(csr.to_owned()),
-            secret_name: None,
+            csr: csr.map(str::to_owned),
+            secret_name: if let Hand::Secret(name) = &want.hand { Some(name.clone()) } else { None },
             requester: session.requester.clone(),
         },
     );
     request.metadata.namespace = Some(session.namespace.clone());
     session.asks.create(&request).await.map_err(|error| match error {
+        ApiError::Forbidden(message) if is_of_a_quota(&message) => AskError::Quota(ApiError::Forbidden(message)),
         ApiError::Forbidden(_) => AskError::Refused(error),
         ApiError::Invalid(_) => AskError::Invalid(error),
         ApiError::NotFound(_) => AskError::Away(ApiError::NotFound(
@@ -252,6 +280,11 @@ async fn create(place: &Place, name: &str, want: &Want, csr: &str) -> Result<Acc
         )),
         error => AskError::Away(error),
     })
+}
+
+/// Whether a refusal is the quota plugin's: the API server says so in words alone.
+fn is_of_a_quota(message: &str) -> bool {
+    ["is forbidden: exceeded quota: ", "is forbidden: status unknown for quota: "].iter().any(|words| message.contains(words))
 }
 
 async fn answered(place: &Place, made: AccessRequest, deadline: Instant, limit: Duration) -> Result<AccessRequest, AskError> {
@@ -287,12 +320,14 @@ fn read(request: AccessRequest, key: Option<Secret<String>>) -> Result<Answer, A
     let (name, status) = (request.name_any(), request.status.clone().unwrap_or_default());
     let lost = |message: String| AskError::Lost { request: name.clone(), message };
     if let (RequestState::Active, Some(decision), Some(credential)) = (status.state, &status.decision, &status.credential) {
-        let chain = credential.certificate.clone().ok_or_else(|| lost("its status holds no certificate".into()))?;
-        if key.as_ref().is_some_and(|key| !belongs(&chain, key)) {
-            return Err(AskError::OtherKey { request: name });
-        }
-        let (expires_at, granted_at, roots) = (credential.expires_at, decision.time, credential.ca_bundle.clone());
-        return Ok(Answer::Granted(Box::new(Granted { request, chain, roots, key, expires_at, granted_at })));
+        let handed = match (&credential.certificate, &credential.secret_name) {
+            (Some(chain), _) if key.as_ref().is_some_and(|key| !belongs(chain, key)) => return Err(AskError::OtherKey { request: name }),
+            (Some(chain), _) => Handed::Certificate { chain: chain.clone(), roots: credential.ca_bundle.clone(), key },
+            (None, Some(secret)) if request.spec.csr.is_none() => Handed::Secret(secret.clone()),
+            (None, _) => return Err(lost("its status holds no certificate".into())),
+        };
+        let (expires_at, granted_at) = (credential.expires_at, decision.time);
+        return Ok(Answer::Granted(Box::new(Granted { request, handed, expires_at, granted_at })));
     }
     match status.decision {
         Some(decision) if decision.outcome == Outcome::Deny => Ok(Answer::Denied(Denied {
@@ -321,6 +356,17 @@ mod tests {
                 name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)) && !name.contains(".-"),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn a_quota_is_told_from_a_missing_right() {
+        for (message, quota) in [
+            ("accessrequests.daypass.dev \"a\" is forbidden: exceeded quota: daypass, requested: count/accessrequests.daypass.dev=1", true),
+            ("accessrequests.daypass.dev \"a\" is forbidden: status unknown for quota: daypass, resources: count/accessrequests", true),
+            ("accessrequests.daypass.dev is forbidden: User \"system:serviceaccount:shop:quota\" cannot create resource", false),
+        ] {
+            assert_eq!(is_of_a_quota(message), quota, "{message}");
         }
     }
 

@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::{Answer, AskError, Debts, Denied, Granted, Want, ask, chance, ended_early},
+    ask::{Answer, AskError, Debts, Denied, Granted, Handed, Want, ask, chance, ended_early},
     persist::persist,
     place::Place,
     set::{Directory, Files, SetError},
@@ -288,7 +288,7 @@ impl Holder {
     }
 }
 
-/// The files of a credential.
+/// The files of a credential; what is in a Secret has none of its own here.
 pub fn files(granted: &Granted, class: &str) -> Files {
     let record = Record {
         namespace: granted.request.namespace().unwrap_or_default(),
@@ -297,12 +297,13 @@ pub fn files(granted: &Granted, class: &str) -> Files {
         class_name: class.to_owned(),
     };
     let mut files: Files = vec![
-        ("tls.crt", Secret::new(granted.chain.clone())),
-        ("ca.crt", Secret::new(granted.roots.clone())),
         ("expires-at", Secret::new(format!("{:.0}\n", granted.expires_at))),
         (RECORD, Secret::new(serde_json::to_string(&record).unwrap_or_default())),
     ];
-    files.extend(granted.key.clone().map(|key| ("tls.key", key)));
+    if let Handed::Certificate { chain, roots, key } = &granted.handed {
+        files.extend([("tls.crt", Secret::new(chain.clone())), ("ca.crt", Secret::new(roots.clone()))]);
+        files.extend(key.clone().map(|key| ("tls.key", key)));
+    }
     files
 }
 

@@ -137,8 +137,11 @@ impl Directory {
 
     fn write(&self, fresh: &Path, files: &Files) -> Result<(), SetError> {
         fs::create_dir(fresh).map_err(failed("make", fresh))?;
+        // A volume that containers share by its group (fsGroup) hands that on by the setgid bit; without it the files would be of our own.
+        let shared = fs::metadata(fresh).map_err(failed("look at", fresh))?.permissions().mode() & 0o2000;
         let search = (self.mode & 0o444) >> 2;
-        fs::set_permissions(fresh, Permissions::from_mode(0o700 | self.mode & 0o444 | search)).map_err(failed("set the mode of", fresh))?;
+        fs::set_permissions(fresh, Permissions::from_mode(shared | 0o700 | self.mode & 0o444 | search))
+            .map_err(failed("set the mode of", fresh))?;
         for (name, content) in files {
             let path = fresh.join(name);
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed("write", &path))?;
@@ -310,6 +313,15 @@ mod tests {
             assert_eq!(mode_of(&scratch.0.join("tls.key")), mode);
             assert_eq!(mode_of(&scratch.0.join(CURRENT)), directory_mode);
         }
+    }
+
+    #[test]
+    fn the_group_of_a_shared_volume_is_handed_on() {
+        let scratch = Scratch::new();
+        fs::set_permissions(&scratch.0, Permissions::from_mode(0o2777)).unwrap();
+        Directory::hold(&scratch.0, 0o640).unwrap().put(&files(0)).unwrap();
+        let mode = fs::metadata(scratch.0.join(CURRENT)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o2750, "what is made in it gets its group");
     }
 
     #[test]
