@@ -1,6 +1,13 @@
 //! `daypass agent`: keeps credentials fresh in a directory, as a native sidecar or, with --once, as an init container.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    io::ErrorKind,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use futures::future::join_all;
@@ -57,9 +64,10 @@ pub struct AgentArgs {
     /// Command to run after a renewal, split like a shell would but run without one; DAYPASS_CLASS and DAYPASS_DIR say what was renewed.
     #[arg(long, value_name = "COMMAND", conflicts_with = "signal", value_parser = words)]
     on_renew: Option<Words>,
-    /// Where /livez, /readyz (200 while every class has a live credential) and /metrics are served.
-    #[arg(long, env = "DAYPASS_AGENT_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8186")]
-    listen: SocketAddr,
+    /// Where /livez, /readyz (200 while every class has a live credential) and /metrics are served. Default: port 8186 of every address; if
+    /// another process of the pod has it, nowhere, and that is said.
+    #[arg(long, env = "DAYPASS_AGENT_LISTEN", value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     #[command(flatten)]
     place: WhereArgs,
     /// How log lines look.
@@ -109,14 +117,13 @@ pub async fn run(args: AgentArgs) -> ExitCode {
         let limit = args.wait.parse().unwrap_or_default();
         return once(&mut holders, &mut signals, limit).await;
     }
-    let listener = match TcpListener::bind(args.listen).await {
+    let listener = match listen(args.listen).await {
         Ok(listener) => listener,
-        Err(error) => {
-            return exit::with(exit::FAILED, "agent", format_args!("cannot listen on {} ({error}): give another --listen", args.listen));
-        }
+        Err(problem) => return exit::with(exit::FAILED, "agent", problem),
     };
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "starting");
+    match listener.as_ref().and_then(|listener| listener.local_addr().ok()) {
+        Some(address) => tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "starting"),
+        None => tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting"),
     }
     let standings = holders.iter().map(Holder::standing).collect();
     let shown = Arc::new(admin::agent::Shown { standings, metrics, clock: place.clock().clone() });
@@ -126,7 +133,7 @@ pub async fn run(args: AgentArgs) -> ExitCode {
     }));
     let served = tokio::select! {
         _ = keeping => Ok(()),
-        served = admin::agent::serve(listener, shown) => served,
+        served = serve(listener, shown) => served,
         _ = signals.stop() => Ok(()),
     };
     tracing::info!("stopping");
@@ -134,6 +141,35 @@ pub async fn run(args: AgentArgs) -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => exit::with(exit::FAILED, "agent", format_args!("the HTTP server failed: {error}")),
+    }
+}
+
+/// The port of `/readyz`, on every address of the pod, of whichever family it has.
+const PORT: u16 = 8186;
+
+async fn listen(said: Option<SocketAddr>) -> Result<Option<TcpListener>, String> {
+    if let Some(address) = said {
+        let listener = TcpListener::bind(address).await;
+        return listener.map(Some).map_err(|error| format!("cannot listen on {address} ({error}): give another --listen"));
+    }
+    let both = match TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).await {
+        Err(error) if error.kind() != ErrorKind::AddrInUse => TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT)).await,
+        other => other,
+    };
+    match both {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tracing::warn!("port {PORT} is in use, so /readyz and /metrics are served nowhere: give this agent its own --listen");
+            Ok(None)
+        }
+        Err(error) => Err(format!("cannot listen on port {PORT} ({error}): give another --listen")),
+    }
+}
+
+async fn serve(listener: Option<TcpListener>, shown: Arc<admin::agent::Shown>) -> std::io::Result<()> {
+    match listener {
+        Some(listener) => admin::agent::serve(listener, shown).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -158,8 +194,7 @@ pub(super) fn holders(
 
 /// Obtains a first credential of each class; the first refusal ends it.
 pub(super) async fn obtain(holders: &mut [Holder], limit: Duration) -> Result<(), Refusal> {
-    let asked = holders.iter_mut().map(|holder| async move { if holder.adopt().await { Ok(()) } else { holder.obtain(limit).await } });
-    futures::future::try_join_all(asked).await.map(drop)
+    futures::future::try_join_all(holders.iter_mut().map(|holder| holder.obtain(limit))).await.map(drop)
 }
 
 /// Gives back everything that is held.

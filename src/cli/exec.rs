@@ -23,7 +23,9 @@ use crate::{
     api::Ttl,
     pod::{
         Holder, Signal, Tell,
+        ask::Debts,
         child::{Child, Event, Signals},
+        left_by_the_killed,
         set::OwnDirectory,
     },
     secret::Secret,
@@ -108,15 +110,15 @@ pub async fn run(args: ExecArgs) -> ExitCode {
         return exit::with(exit::USAGE, "exec", format_args!("--log: {problem}"));
     }
     match &args.dir {
-        Some(directory) => within(&args, directory).await,
+        Some(directory) => within(&args, directory, Debts::default()).await,
         None => match OwnDirectory::make() {
-            Ok(own) => within(&args, own.path()).await,
+            Ok(own) => within(&args, own.path(), left_by_the_killed(&own)).await,
             Err(error) => exit::with(exit::CANNOT_WRITE, "exec", format_args!("{error}; give --dir")),
         },
     }
 }
 
-async fn within(args: &ExecArgs, directory: &Path) -> ExitCode {
+async fn within(args: &ExecArgs, directory: &Path, killed: Debts) -> ExitCode {
     let placed = match directories(&args.classes, directory) {
         Ok(placed) => placed,
         Err(problem) => return exit::with(exit::USAGE, "exec", problem),
@@ -144,7 +146,13 @@ async fn within(args: &ExecArgs, directory: &Path) -> ExitCode {
     };
     let limit = args.wait.parse().unwrap_or_default();
     let obtained = tokio::select! {
-        obtained = obtain(&mut holders, limit) => obtained,
+        obtained = async {
+            // Once: what is not ours to give back, or cannot be now, ends with the pod.
+            if let Err(problem) = killed.settle(&place).await {
+                tracing::warn!("what an earlier process left could not be given back: {problem}");
+            }
+            obtain(&mut holders, limit).await
+        } => obtained,
         signal = signals.stop() => {
             release(&mut holders).await;
             return ExitCode::from(exit::SIGNALLED + signal.number() as u8);

@@ -41,9 +41,11 @@ pub fn run(args: &InstallArgs) -> ExitCode {
 fn copy(directory: &Path) -> io::Result<PathBuf> {
     fs::create_dir_all(directory)?;
     let (beside, path) = (directory.join(format!(".daypass-{}", std::process::id())), directory.join("daypass"));
+    // What an earlier one left; and nobody else's link is followed.
+    let _ = fs::remove_file(&beside);
     let copied = (|| {
         // The running program itself, whatever has become of the file that it was started from.
-        io::copy(&mut File::open("/proc/self/exe")?, &mut File::create(&beside)?)?;
+        io::copy(&mut File::open("/proc/self/exe")?, &mut File::create_new(&beside)?)?;
         fs::set_permissions(&beside, Permissions::from_mode(0o755))?;
         fs::rename(&beside, &path)
     })();

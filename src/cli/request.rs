@@ -20,7 +20,8 @@ use crate::{
     },
     pod::{
         Place, Refusal, Session,
-        ask::{Answer, AskError, Debts, Granted, Hand, Handed, Want, ask},
+        ask::{Answer, AskError, Debts, Draft, Granted, Hand, Handed, Want, ask},
+        child::Signals,
         files, persist,
         set::Directory,
     },
@@ -108,13 +109,24 @@ pub async fn run(args: RequestArgs) -> ExitCode {
         Ok(directory) => directory,
         Err(error) => return exit::with(exit::CANNOT_WRITE, "request", error),
     };
-    let debts = Debts::default();
+    let (debts, mut draft) = (Debts::default(), None);
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => return exit::with(exit::FAILED, "request", format_args!("cannot listen for signals: {error}")),
+    };
     let limit = args.wait.parse().unwrap_or_default();
     let asked = tokio::select! {
-        asked = granted(&place, &debts, &want, limit) => asked,
-        _ = tokio::signal::ctrl_c() => {
+        asked = granted(&place, &debts, &mut draft, &want, limit) => Ok(asked),
+        signal = signals.stop() => Err(signal),
+    };
+    if let Some(draft) = draft {
+        debts.owe(&draft.name, None);
+    }
+    let asked = match asked {
+        Ok(asked) => asked,
+        Err(signal) => {
             let _ = tokio::time::timeout(super::agent::RELEASE_WITHIN, debts.settle(&place)).await;
-            return ExitCode::from(exit::SIGNALLED + 2);
+            return ExitCode::from(exit::SIGNALLED + signal.number() as u8);
         }
     };
     let written = asked.and_then(|granted| match &directory {
@@ -140,9 +152,9 @@ pub async fn run(args: RequestArgs) -> ExitCode {
     }
 }
 
-async fn granted(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Granted, Refusal> {
+async fn granted(place: &Place, debts: &Debts, draft: &mut Option<Draft>, want: &Want, limit: Duration) -> Result<Granted, Refusal> {
     let attempt = async |left: Duration| {
-        let answer = ask(place, debts, want, left).await;
+        let answer = ask(place, debts, draft, want, left).await;
         let _ = debts.settle(place).await;
         match answer? {
             Answer::Granted(granted) => Ok(*granted),

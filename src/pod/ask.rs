@@ -4,7 +4,6 @@
 //! holder of a credential.
 
 use std::{
-    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -22,6 +21,11 @@ use crate::{
     issue::x509::{KeyRequest, belongs},
     secret::Secret,
 };
+
+/// An unanswered request is looked at this often, whatever its watch says.
+const LOOKED_AFTER: Duration = Duration::from_secs(10);
+/// The same for a credential that is held.
+const WATCHED_FOR: Duration = Duration::from_secs(60);
 
 /// What to ask for.
 #[derive(Clone, Debug)]
@@ -145,65 +149,104 @@ pub enum AskError {
     Key(#[from] crate::issue::x509::KeyError),
 }
 
+impl AskError {
+    /// The API server's wish to be left alone for a while.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Away(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Nothing was made.
+    fn is_certain(&self) -> bool {
+        !matches!(self, Self::Away(error) if !error.is_definite())
+    }
+}
+
 /// Requests that were made, or may have been, and are not wanted any more: names, and UIDs as far as they are known.
 #[derive(Debug, Default)]
-pub struct Debts(Mutex<BTreeMap<String, Option<String>>>);
+pub struct Debts(Mutex<Vec<(String, Option<String>)>>);
 
 impl Debts {
     /// This one is to be given back.
     pub fn owe(&self, name: &str, uid: Option<String>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), uid);
+        self.forget(name);
+        self.all().push((name.to_owned(), uid));
     }
 
     /// This one is not: it is held, or ended by itself.
     pub fn forget(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.all().retain(|(owed, _)| owed != name);
     }
 
     /// Whether nothing is owed.
     pub fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.all().is_empty()
     }
 
-    /// Gives back what is owed, each once; what cannot be given back stays owed. Returns the last problem.
+    /// Gives back what is owed, in the order in which it came to be. What cannot be given back stays owed, and all that comes after it: where
+    /// one call fails the next would too.
     pub async fn settle(&self, place: &Place) -> Result<(), AskError> {
-        let owed: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone().into_iter().collect();
-        let mut problem = Ok(());
+        let owed = self.all().clone();
         for (name, uid) in owed {
-            match place.session()?.asks.give_back(&name, uid.as_deref()).await {
-                Ok(()) => self.forget(&name),
-                Err(error) => problem = Err(AskError::Away(error)),
-            }
+            place.session()?.asks.give_back(&name, uid.as_deref()).await.map_err(AskError::Away)?;
+            self.forget(&name);
         }
-        problem
+        Ok(())
+    }
+
+    fn all(&self) -> std::sync::MutexGuard<'_, Vec<(String, Option<String>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Makes a request and waits for its answer, for at most this long. While it is under way its name is owed.
-pub async fn ask(place: &Place, debts: &Debts, want: &Want, limit: Duration) -> Result<Answer, AskError> {
+/// A request that was sent off and may or may not have been made. It is sent again as it is until that is known, so that an outage leaves one
+/// name behind and not one for each try.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its name.
+    pub name: String,
+    csr: Option<String>,
+    key: Option<Secret<String>>,
+}
+
+impl Draft {
+    fn of(want: &Want) -> Result<Self, AskError> {
+        let name = name_for(&want.class);
+        Ok(match &want.hand {
+            Hand::Here => {
+                let made = KeyRequest::generate()?;
+                Self { name, csr: Some(made.csr), key: Some(made.key) }
+            }
+            Hand::Csr(csr) => Self { name, csr: Some(csr.clone()), key: None },
+            Hand::Secret(_) => Self { name, csr: None, key: None },
+        })
+    }
+}
+
+/// Makes a request and waits for its answer, for at most this long. Whenever this is dropped, what may have been made is the draft or owed.
+pub async fn ask(place: &Place, debts: &Debts, draft: &mut Option<Draft>, want: &Want, limit: Duration) -> Result<Answer, AskError> {
     let deadline = place.clock().monotonic() + limit;
-    let (csr, key) = match &want.hand {
-        Hand::Here => {
-            let made = KeyRequest::generate()?;
-            (Some(made.csr), Some(made.key))
-        }
-        Hand::Csr(csr) => (Some(csr.clone()), None),
-        Hand::Secret(_) => (None, None),
+    let sent = match draft.clone() {
+        Some(sent) => sent,
+        None => draft.insert(Draft::of(want)?).clone(),
     };
-    let name = name_for(&want.class);
-    debts.owe(&name, None);
-    let made = create(place, &name, want, csr.as_deref()).await?;
-    debts.owe(&name, made.uid());
-    let answered = answered(place, made, deadline, limit).await?;
-    let answer = read(answered, key)?;
-    debts.forget(&name);
+    let late = || Err(AskError::Away(ApiError::NoAnswer(format!("no answer within {} s", limit.as_secs()))));
+    let made = tokio::time::timeout(limit, create(place, want, &sent)).await.unwrap_or_else(|_| late());
+    if made.as_ref().err().is_none_or(AskError::is_certain) {
+        *draft = None;
+    }
+    let made = made?;
+    debts.owe(&sent.name, made.uid());
+    let answer = read(answered(place, made, deadline, limit).await?, sent.key)?;
+    debts.forget(&sent.name);
     Ok(answer)
 }
 
 /// Waits until a credential is no longer Active, and says what became of it. Never returns while all is well.
 pub async fn ended_early(place: &Place, held: &AccessRequest) -> String {
     let mut current = held.clone();
-    let mut failures = 0;
     loop {
         let status = current.status.clone().unwrap_or_default();
         if status.state != RequestState::Active {
@@ -211,24 +254,40 @@ pub async fn ended_early(place: &Place, held: &AccessRequest) -> String {
                 .ended
                 .map_or_else(|| format!("it is {}", status.state.as_str()), |ended| format!("{}: {}", ended.reason, ended.message));
         }
-        let changed = match place.session() {
-            Ok(session) => session.asks.next_change(&current).await,
-            Err(error) => Err(ApiError::NoAnswer(error.to_string())),
-        };
-        match changed {
-            Ok(Some(next)) if next.uid() == held.uid() => (current, failures) = (next, 0),
-            Ok(_) => return "its request was deleted".into(),
-            Err(_) => {
-                // Nothing is known of it while the API server is away: it goes on, and ends by its own date.
-                failures += 1;
-                tokio::time::sleep(pause_after_failure(failures, chance())).await;
-                match look(place, held).await {
-                    Ok(Some(found)) => current = found,
-                    Ok(None) => return "its request was deleted".into(),
-                    Err(_) => {}
-                }
-            }
+        // Nothing is known of it while the API server is away: it goes on, and ends by its own date.
+        match change(place, &current, WATCHED_FOR).await {
+            Change::To(next) => current = *next,
+            Change::Gone => return "its request was deleted".into(),
+            Change::Unknown => {}
         }
+    }
+}
+
+/// What became of a request in a while.
+enum Change {
+    To(Box<AccessRequest>),
+    Gone,
+    Unknown,
+}
+
+/// Waits for the next change of a request, for at most this long; then looks for itself, since a watch may die without a sound.
+async fn change(place: &Place, current: &AccessRequest, within: Duration) -> Change {
+    let next = async {
+        match place.session() {
+            Ok(session) => session.asks.next_change(current).await,
+            Err(error) => Err(ApiError::NoAnswer(error.to_string())),
+        }
+    };
+    match tokio::time::timeout(within, next).await {
+        Ok(Ok(Some(next))) if next.uid() == current.uid() => return Change::To(Box::new(next)),
+        Ok(Ok(_)) => return Change::Gone,
+        Ok(Err(_)) => tokio::time::sleep(pause_after_failure(2, chance())).await,
+        Err(_) => {}
+    }
+    match look(place, current).await {
+        Ok(Some(found)) => Change::To(Box::new(found)),
+        Ok(None) => Change::Gone,
+        Err(_) => Change::Unknown,
     }
 }
 
@@ -256,22 +315,32 @@ fn name_for(class: &str) -> String {
     format!("{}-{}", class.trim_end_matches(['-', '.']), BASE32_DNSCURVE.encode(&bytes))
 }
 
-/// One try. What cannot be told from a success stays owed, and another try makes another request.
-async fn create(place: &Place, name: &str, want: &Want, csr: Option<&str>) -> Result<AccessRequest, AskError> {
+/// One try.
+async fn create(place: &Place, want: &Want, sent: &Draft) -> Result<AccessRequest, AskError> {
     let session = place.session()?;
     let mut request = AccessRequest::new(
-        name,
+        &sent.name,
         AccessRequestSpec {
             class_name: want.class.clone(),
             ttl: want.ttl.clone(),
             purpose: want.purpose.clone(),
-            csr: csr.map(str::to_owned),
+            csr: sent.csr.clone(),
             secret_name: if let Hand::Secret(name) = &want.hand { Some(name.clone()) } else { None },
             requester: session.requester.clone(),
         },
     );
     request.metadata.namespace = Some(session.namespace.clone());
-    session.asks.create(&request).await.map_err(|error| match error {
+    let error = match session.asks.create(&request).await {
+        Ok(made) => return Ok(made),
+        Err(error) => error,
+    };
+    Err(match error {
+        // The reply of an earlier try was lost.
+        ApiError::AlreadyExists(_) => match session.asks.get(&sent.name).await {
+            Ok(found) if found.spec.csr == sent.csr => return Ok(found),
+            Ok(_) => AskError::Lost { request: sent.name.clone(), message: "another request has its name".into() },
+            Err(error) => AskError::Away(error),
+        },
         ApiError::Forbidden(message) if is_of_a_quota(&message) => AskError::Quota(ApiError::Forbidden(message)),
         ApiError::Forbidden(_) => AskError::Refused(error),
         ApiError::Invalid(_) => AskError::Invalid(error),
@@ -288,29 +357,16 @@ fn is_of_a_quota(message: &str) -> bool {
 }
 
 async fn answered(place: &Place, made: AccessRequest, deadline: Instant, limit: Duration) -> Result<AccessRequest, AskError> {
-    let (name, mut current, mut failures) = (made.name_any(), made.clone(), 0);
-    let unanswered = || AskError::Unanswered { request: name.clone(), waited: limit };
-    let deleted = || AskError::Lost { request: name.clone(), message: "it was deleted".into() };
+    let (name, mut current) = (made.name_any(), made);
     while current.state() == RequestState::Pending {
         let left = deadline.saturating_duration_since(place.clock().monotonic());
         if left.is_zero() {
-            return Err(unanswered());
+            return Err(AskError::Unanswered { request: name, waited: limit });
         }
-        let session = place.session()?;
-        match tokio::time::timeout(left, session.asks.next_change(&current)).await {
-            Err(_) => return Err(unanswered()),
-            Ok(Ok(Some(next))) if next.uid() == made.uid() => (current, failures) = (next, 0),
-            Ok(Ok(_)) => return Err(deleted()),
-            Ok(Err(_)) => {
-                failures += 1;
-                let left = deadline.saturating_duration_since(place.clock().monotonic());
-                tokio::time::sleep(pause_after_failure(failures, chance()).min(left)).await;
-                match look(place, &made).await {
-                    Ok(Some(found)) => current = found,
-                    Ok(None) => return Err(deleted()),
-                    Err(_) => {}
-                }
-            }
+        match tokio::time::timeout(left, change(place, &current, LOOKED_AFTER)).await {
+            Ok(Change::To(next)) => current = *next,
+            Ok(Change::Gone) => return Err(AskError::Lost { request: name, message: "it was deleted".into() }),
+            Ok(Change::Unknown) | Err(_) => {}
         }
     }
     Ok(current)

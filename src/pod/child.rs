@@ -3,14 +3,7 @@
 //! As the first process of a container this one also inherits every orphan, so it waits for whatever ends, not for its child alone. Called by
 //! `exec`, which starts no other process.
 
-use std::{
-    future::poll_fn,
-    io::{self, IsTerminal},
-    os::unix::process::CommandExt,
-    path::Path,
-    process::Command,
-    task::Poll,
-};
+use std::{fs::File, future::poll_fn, io, os::unix::process::CommandExt, path::Path, process::Command, task::Poll};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use tokio::signal::unix::{Signal as Listening, SignalKind, signal};
@@ -82,8 +75,9 @@ impl Signals {
 /// A command that runs.
 pub struct Child {
     pid: Pid,
-    /// The terminal sends its own signals to everything in the foreground, this process and its child alike.
-    shares_terminal: bool,
+    /// A terminal sends its own signals to everything in its foreground, this process and its child alike. As the first process of a
+    /// container this one alone is sent what ends the container, so there a child may hear a signal twice rather than never.
+    hears_terminal: bool,
 }
 
 impl Child {
@@ -96,8 +90,8 @@ impl Child {
         for (name, value) in variables {
             command.env(name, value.expose().trim_end_matches('\n'));
         }
-        let shares_terminal = io::stdin().is_terminal();
-        if !shares_terminal {
+        let has_terminal = File::open("/dev/tty").is_ok();
+        if !has_terminal {
             command.process_group(0);
         }
         let child = command.spawn().map_err(|error| match error.kind() {
@@ -106,7 +100,7 @@ impl Child {
         })?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| SpawnError::NotStarted(program, io::Error::other("it has no process number")))?;
-        Ok(Self { pid, shares_terminal })
+        Ok(Self { pid, hears_terminal: has_terminal && std::process::id() != 1 })
     }
 
     /// Its number.
@@ -116,7 +110,7 @@ impl Child {
 
     /// Passes a signal on.
     pub fn pass(&self, signal: Signal) {
-        if !(self.shares_terminal && signal.is_from_terminal()) {
+        if !(self.hears_terminal && signal.is_from_terminal()) {
             // It may have ended in the meantime.
             let _ = signal.send(self.pid);
         }

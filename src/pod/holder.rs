@@ -4,6 +4,7 @@
 //! `exec` and `request`.
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,16 +14,16 @@ use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::{Answer, AskError, Debts, Denied, Granted, Handed, Want, ask, chance, ended_early},
+    ask::{Answer, AskError, Debts, Denied, Draft, Granted, Handed, Want, ask, chance, ended_early},
     persist::persist,
     place::Place,
-    set::{Directory, Files, SetError},
+    set::{Directory, Files, OwnDirectory, SetError},
     standing::{Live, Standing},
     tell::Tell,
 };
 use crate::{
     api::{AccessRequest, RequestState},
-    cluster::{Clock, clock::skew_problem},
+    cluster::{ApiError, Clock, clock::skew_problem},
     core::renewal::{pause_after_denial, pause_after_failure, renew_after},
     issue::x509::belongs,
     secret::Secret,
@@ -33,6 +34,8 @@ use crate::{
 const ANSWER_WITHIN: Duration = Duration::from_secs(115);
 /// While nothing comes, that much is said this often.
 const SAY_EVERY: Duration = Duration::from_secs(15);
+/// Giving back may take that long before the next thing is done.
+const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// `API server's time as known` is up to a second behind: nothing is called live in its last one.
 const MARGIN: Duration = Duration::from_secs(1);
 /// File that says which request the others came from; what a restarted process goes on with.
@@ -62,6 +65,12 @@ pub struct Holder {
     standing: Arc<Standing>,
     metrics: Arc<AgentMetrics>,
     held: Option<Held>,
+    /// What may have been asked for.
+    draft: Option<Draft>,
+    /// What was granted and is not in place, because the files could not be written.
+    unplaced: Option<Granted>,
+    /// The application was not told of what is in place.
+    untold: Cell<bool>,
     skew_said: bool,
 }
 
@@ -69,6 +78,40 @@ struct Held {
     granted: AccessRequest,
     until: Instant,
     renew: Instant,
+}
+
+impl Held {
+    /// An eye on it that lives by itself.
+    fn watch(&self, holder: &Holder) -> Watch {
+        let (place, standing, metrics) = (holder.place.clone(), holder.standing.clone(), holder.metrics.clone());
+        Watch { place, standing, metrics, request: self.granted.clone() }
+    }
+}
+
+/// Notices that a credential ended before its time.
+struct Watch {
+    place: Arc<Place>,
+    standing: Arc<Standing>,
+    metrics: Arc<AgentMetrics>,
+    request: AccessRequest,
+}
+
+impl Watch {
+    /// Returns when it did and that was said.
+    async fn once(self) {
+        let expires_at = self.request.status.as_ref().and_then(|status| status.credential.as_ref()).map(|c| c.expires_at);
+        let why = ended_early(&self.place, &self.request).await;
+        if expires_at.is_some_and(|expires_at| self.standing.ended(expires_at, why.clone())) {
+            tracing::warn!(class = self.standing.class(), request = self.request.name_any(), "the credential ended early: {why}");
+            self.metrics.ended_early(self.standing.class());
+        }
+    }
+
+    /// The same, and never returns.
+    async fn and_wait(self) {
+        self.once().await;
+        std::future::pending().await
+    }
 }
 
 /// What is written beside the credential.
@@ -85,7 +128,20 @@ impl Holder {
     /// Holds nothing yet.
     pub fn new(place: Arc<Place>, want: Want, directory: Directory, tell: Tell, metrics: Arc<AgentMetrics>) -> Self {
         let standing = Arc::new(Standing::new(&want.class));
-        Self { place, want, directory, tell, debts: Debts::default(), standing, metrics, held: None, skew_said: false }
+        Self {
+            place,
+            want,
+            directory,
+            tell,
+            debts: Debts::default(),
+            standing,
+            metrics,
+            held: None,
+            draft: None,
+            unplaced: None,
+            untold: Cell::new(false),
+            skew_said: false,
+        }
     }
 
     /// How it stands.
@@ -108,38 +164,61 @@ impl Holder {
         self.held.as_ref()?.granted.status.as_ref()?.credential.as_ref().map(|credential| credential.expires_at)
     }
 
-    /// Goes on with what an earlier process of this pod left in the directory, if it is still good for a while; otherwise nothing.
-    pub async fn adopt(&mut self) -> bool {
-        let Some((record, chain, key)) = self.left_behind() else { return false };
-        let Ok(session) = self.place.session() else { return false };
-        if (&record.class_name, &record.namespace) != (&self.want.class, &session.namespace) || !belongs(&chain, &key) {
-            return false;
+    /// Goes on with what an earlier process of this pod left in the directory, if it is still good; what cannot be gone on with is owed.
+    /// Returns when that is known: while the API server is away, the credential in place counts as live until its date.
+    pub async fn adopt(&mut self) {
+        let Some((record, chain, key)) = self.left_behind() else { return };
+        let clock = self.place.clock().clone();
+        if let Some(expires_at) = self.directory.read_plain("expires-at").and_then(|text| text.trim().parse::<Timestamp>().ok()) {
+            let left = positive(expires_at.duration_since(clock.read().latest()));
+            self.standing.holds(Live { until: clock.monotonic() + left.saturating_sub(MARGIN), expires_at });
         }
-        let Ok(request) = session.asks.get(&record.name).await else { return false };
+        let mut failures = 0;
+        let found = loop {
+            match self.place.session() {
+                Ok(session) if session.namespace != record.namespace => break None,
+                Ok(session) => match session.asks.get(&record.name).await {
+                    Ok(request) => break Some((request, session)),
+                    Err(ApiError::NotFound(_) | ApiError::Forbidden(_)) => break None,
+                    Err(_) => {}
+                },
+                Err(_) => {}
+            }
+            failures += 1;
+            tokio::time::sleep(pause_after_failure(failures, chance())).await;
+        };
+        self.standing.nothing();
+        let Some((request, session)) = found else { return };
         let status = request.status.clone().unwrap_or_default();
-        let (Some(decision), Some(credential)) = (status.decision, status.credential) else { return false };
-        if request.uid().as_ref() != Some(&record.uid)
-            || status.state != RequestState::Active
-            || request.spec.requester.pod_uid != session.requester.pod_uid
-            || credential.certificate.as_ref() != Some(&chain)
-        {
-            return false;
-        }
+        let ours = request.uid().as_ref() == Some(&record.uid) && request.spec.requester.pod_uid == session.requester.pod_uid;
+        let (Some(decision), Some(credential), true) = (status.decision, status.credential, ours && status.state == RequestState::Active)
+        else {
+            return;
+        };
+        let fits = record.class_name == self.want.class && credential.certificate.as_ref() == Some(&chain) && belongs(&chain, &key);
         let held = self.held_from(request, decision.time, credential.expires_at);
-        let now = self.place.clock().monotonic();
-        if held.until <= now {
-            return false;
+        if !fits || held.until <= clock.monotonic() {
+            self.debts.owe(&record.name, Some(record.uid));
+            return;
         }
         tracing::info!(class = self.want.class, request = record.name, expires_at = %credential.expires_at, "going on with the credential that is in place");
         self.standing.holds(Live { until: held.until, expires_at: credential.expires_at });
         self.held = Some(held);
-        true
     }
 
-    /// Obtains a first credential, trying for this long. A denial that time may cure is waited for, any other is final at once.
+    /// Obtains a first credential, trying for this long, unless one is in place that need not be renewed yet. A denial that time may cure is
+    /// waited for, any other is final at once.
     pub async fn obtain(&mut self, limit: Duration) -> Result<(), Refusal> {
-        let (clock, class) = (self.place.clock().clone(), self.want.class.clone());
-        persist(&clock, &class, limit, async |left| self.attempt(left.min(ANSWER_WITHIN)).await).await
+        let clock = self.place.clock().clone();
+        let deadline = clock.monotonic() + limit;
+        let _ = tokio::time::timeout(limit, self.adopt()).await;
+        let now = clock.monotonic();
+        if self.held.as_ref().is_some_and(|held| held.renew > now) {
+            return Ok(());
+        }
+        let class = self.want.class.clone();
+        let left = deadline.saturating_duration_since(now);
+        persist(&clock, &class, left, async |left| self.attempt(left.min(ANSWER_WITHIN)).await).await
     }
 
     /// Keeps a live credential in place. Never returns; it may be dropped at any moment, and [`Holder::release`] cleans up.
@@ -147,42 +226,56 @@ impl Holder {
         let (mut failures, mut denials) = (0, 0);
         loop {
             self.while_good().await;
-            let standing = self.standing.clone();
-            let clock = self.place.clock().clone();
-            let refusal = aloud(self.attempt(ANSWER_WITHIN), || {
-                tracing::warn!(class = standing.class(), "still waiting for an answer; {}", standing.left(clock.monotonic()));
-            })
-            .await;
-            let pause = match refusal {
-                Ok(()) => {
-                    (failures, denials) = (0, 0);
-                    continue;
-                }
-                Err(refusal) => {
-                    let pause = match &refusal {
-                        Refusal::Denied(denied) => {
-                            denials += 1;
-                            pause_after_denial(denials, denied.retry_after, chance())
-                        }
-                        Refusal::Asking(_) | Refusal::Files(_) => {
-                            failures += 1;
-                            pause_after_failure(failures, chance())
-                        }
-                    };
-                    self.standing.fails(refusal.to_string());
-                    let left = self.standing.left(self.place.clock().monotonic());
-                    tracing::warn!(class = self.want.class, "{refusal}; {left}; asking again in {:.0} s", pause.as_secs_f64());
-                    pause
-                }
-            };
-            tokio::time::sleep(pause).await;
+            // An early end is noticed meanwhile as well.
+            let ends = self.held.as_ref().map(|held| held.watch(self));
+            let round = self.round(&mut failures, &mut denials);
+            match ends {
+                Some(ends) => tokio::select! { () = round => {}, () = ends.and_wait() => {} },
+                None => round.await,
+            }
         }
+    }
+
+    /// One attempt, and the pause after it if it fails.
+    async fn round(&mut self, failures: &mut u32, denials: &mut u32) {
+        let (standing, clock) = (self.standing.clone(), self.place.clock().clone());
+        let attempt = aloud(self.attempt(ANSWER_WITHIN), || {
+            tracing::warn!(class = standing.class(), "still waiting for an answer; {}", standing.left(clock.monotonic()));
+        });
+        let Err(refusal) = attempt.await else {
+            (*failures, *denials) = (0, 0);
+            return;
+        };
+        let pause = match &refusal {
+            Refusal::Denied(denied) => {
+                *denials += 1;
+                pause_after_denial(*denials, denied.retry_after, chance())
+            }
+            Refusal::Asking(error) => {
+                *failures += 1;
+                pause_after_failure(*failures, chance()).max(error.retry_after().unwrap_or_default())
+            }
+            Refusal::Files(_) => {
+                *failures += 1;
+                pause_after_failure(*failures, chance())
+            }
+        };
+        self.standing.fails(refusal.to_string());
+        let left = self.standing.left(self.place.clock().monotonic());
+        tracing::warn!(class = self.want.class, "{refusal}; {left}; trying again in {:.0} s", pause.as_secs_f64());
+        tokio::time::sleep(pause).await;
     }
 
     /// Gives back what is held and what may have been asked for, and removes the files. `false`, and said, if that could not be done in time.
     pub async fn release(&mut self, limit: Duration) -> bool {
         if let Some(held) = self.held.take() {
             self.debts.owe(&held.granted.name_any(), held.granted.uid());
+        }
+        if let Some(granted) = self.unplaced.take() {
+            self.debts.owe(&granted.request.name_any(), granted.request.uid());
+        }
+        if let Some(draft) = self.draft.take() {
+            self.debts.owe(&draft.name, None);
         }
         if let Err(error) = self.directory.clear() {
             tracing::warn!(class = self.want.class, "{error}");
@@ -206,22 +299,45 @@ impl Holder {
     /// Returns when the next credential is due: at about two thirds of this one's life, or when it ended early, or at once if there is none.
     async fn while_good(&mut self) {
         let Some(held) = &self.held else { return };
+        if self.standing.live(self.place.clock().monotonic()).is_none() {
+            self.held = None;
+            return;
+        }
         let due = held.renew.saturating_duration_since(self.place.clock().monotonic());
-        let why = tokio::select! {
+        tokio::select! {
             () = tokio::time::sleep(due) => return,
-            why = ended_early(&self.place, &held.granted) => why,
-        };
-        tracing::warn!(class = self.want.class, request = held.granted.name_any(), "the credential ended early: {why}");
-        self.metrics.ended_early(&self.want.class);
-        self.standing.ended(why);
+            () = held.watch(self).once() => {}
+            () = self.chores() => {}
+        }
         self.held = None;
         // Whatever ended it may have ended others too.
         tokio::time::sleep(Duration::from_secs(1).mul_f64(1.0 + chance())).await;
     }
 
-    /// One request, and if it is granted its files in place.
+    /// What was left undone, tried again until it is done. Never returns.
+    async fn chores(&self) {
+        let mut failures = 0;
+        while !self.debts.is_empty() || self.untold.get() {
+            failures += 1;
+            tokio::time::sleep(pause_after_failure(failures, chance())).await;
+            let _ = self.debts.settle(&self.place).await;
+            if self.untold.get() {
+                self.tell_the_application().await;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// One request, and if it is granted its files in place. What was granted and could not be put in place is not asked for again.
     async fn attempt(&mut self, limit: Duration) -> Result<(), Refusal> {
-        let asked = ask(&self.place, &self.debts, &self.want, limit).await;
+        if let Some(granted) = self.unplaced.take() {
+            let (_, renew) = instants(self.place.clock(), granted.granted_at, granted.expires_at, 0.0);
+            if renew > self.place.clock().monotonic() {
+                return self.put(granted).await;
+            }
+            self.debts.owe(&granted.request.name_any(), granted.request.uid());
+        }
+        let asked = ask(&self.place, &self.debts, &mut self.draft, &self.want, limit).await;
         self.mind_the_clock();
         let result = match asked {
             Ok(Answer::Granted(granted)) => self.put(*granted).await,
@@ -229,13 +345,14 @@ impl Holder {
             Err(error) => Err(Refusal::Asking(error)),
         };
         let outcome = match &result {
-            Ok(()) => "granted",
+            Ok(()) | Err(Refusal::Files(_)) => "granted",
             Err(Refusal::Denied(_)) => "denied",
-            Err(_) => "failed",
+            Err(Refusal::Asking(_)) => "failed",
         };
         self.metrics.asked(&self.want.class, outcome);
+        // Whatever cannot be given back now is a chore.
         if !self.debts.is_empty()
-            && let Err(error) = self.debts.settle(&self.place).await
+            && let Ok(Err(error)) = tokio::time::timeout(SETTLED_WITHIN, self.debts.settle(&self.place)).await
         {
             tracing::warn!(class = self.want.class, "what is not needed any more could not be given back yet: {error}");
         }
@@ -245,20 +362,37 @@ impl Holder {
     async fn put(&mut self, granted: Granted) -> Result<(), Refusal> {
         let renewed = self.directory.read_plain(RECORD).is_some();
         if let Err(error) = self.directory.put(&files(&granted, &self.want.class)) {
-            self.debts.owe(&granted.request.name_any(), granted.request.uid());
+            self.unplaced = Some(granted);
             return Err(error.into());
         }
-        let held = self.held_from(granted.request, granted.granted_at, granted.expires_at);
+        let mut held = self.held_from(granted.request, granted.granted_at, granted.expires_at);
+        let (now, life) = (self.place.clock().monotonic(), positive(granted.expires_at.duration_since(granted.granted_at)));
+        if held.until.saturating_duration_since(now) < life / 2 {
+            tracing::warn!(
+                class = self.want.class,
+                "more than half of what was granted is over by the API server's clock: its clock and the operator's differ"
+            );
+        }
+        // However the clocks stand, nothing is asked for without a pause.
+        held.renew = held.renew.max(now + (life / 10).max(Duration::from_secs(1)));
         tracing::info!(class = self.want.class, request = held.granted.name_any(), expires_at = %granted.expires_at, "a credential is in place");
         self.standing.holds(Live { until: held.until, expires_at: granted.expires_at });
         if let Some(last) = self.held.replace(held) {
             self.debts.owe(&last.granted.name_any(), last.granted.uid());
         }
-        if renewed && let Err(problem) = self.tell.renewed(&self.want.class, self.directory.path()).await {
+        if renewed {
+            self.tell_the_application().await;
+        }
+        Ok(())
+    }
+
+    async fn tell_the_application(&self) {
+        let told = self.tell.renewed(&self.want.class, self.directory.path()).await;
+        self.untold.set(told.is_err());
+        if let Err(problem) = told {
             self.metrics.untold(&self.want.class);
             tracing::warn!(class = self.want.class, "the application was not told of its new files: {problem}");
         }
-        Ok(())
     }
 
     fn held_from(&self, granted: AccessRequest, granted_at: Timestamp, expires_at: Timestamp) -> Held {
@@ -286,6 +420,15 @@ impl Holder {
         }
         self.skew_said = off;
     }
+}
+
+/// What killed processes of this pod left in memory of their own: removed, and the requests that it came from, to be given back.
+pub fn left_by_the_killed(own: &OwnDirectory) -> Debts {
+    let debts = Debts::default();
+    for record in own.sweep(RECORD).iter().filter_map(|text| serde_json::from_str::<Record>(text).ok()) {
+        debts.owe(&record.name, Some(record.uid));
+    }
+    debts
 }
 
 /// The files of a credential; what is in a Secret has none of its own here.

@@ -14,7 +14,7 @@ mod signal;
 mod standing;
 mod tell;
 
-pub use holder::{Holder, Refusal, files};
+pub use holder::{Holder, Refusal, files, left_by_the_killed};
 pub use persist::persist;
 pub use place::{Place, PlaceError, Session};
 pub use signal::Signal;

@@ -39,11 +39,11 @@ pub async fn persist<T>(
                 denials += 1;
                 pause_after_denial(denials, Some(after), chance())
             }
-            Refusal::Asking(AskError::Refused(_)) if now.duration_since(began) >= REFUSED_FOR => return Err(refusal),
+            Refusal::Asking(AskError::Refused(_) | AskError::Place(_)) if now.duration_since(began) >= REFUSED_FOR => return Err(refusal),
             Refusal::Asking(AskError::Invalid(_)) | Refusal::Files(_) => return Err(refusal),
-            Refusal::Asking(_) => {
+            Refusal::Asking(error) => {
                 failures += 1;
-                pause_after_failure(failures, chance())
+                pause_after_failure(failures, chance()).max(error.retry_after().unwrap_or_default())
             }
         };
         if now + pause >= deadline {

@@ -10,6 +10,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -21,6 +22,9 @@ use crate::secret::Secret;
 const CURRENT: &str = "..data";
 /// Held by the process that writes here.
 const LOCK: &str = "..lock";
+
+/// `O_NOFOLLOW`.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits() as i32;
 
 /// Files and what is in them.
 pub type Files = Vec<(&'static str, Secret<String>)>;
@@ -75,7 +79,8 @@ impl Directory {
     pub fn hold(path: &Path, mode: u32) -> Result<Self, SetError> {
         fs::create_dir_all(path).map_err(failed("make", path))?;
         let lock_path = path.join(LOCK);
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&lock_path);
+        // Whoever else writes to the volume must not choose what is opened here.
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(NO_FOLLOW).open(&lock_path);
         let lock = lock.map_err(failed("write", &lock_path))?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -94,17 +99,15 @@ impl Directory {
 
     /// Puts a set of files in force in the place of the last one.
     pub fn put(&self, files: &Files) -> Result<(), SetError> {
-        let (before, name) = (fs::read_link(self.path.join(CURRENT)).ok(), format!("..{}", random()?));
+        let name = format!("..{}", random()?);
         let fresh = self.path.join(&name);
-        let put = self.write(&fresh, files).and_then(|()| self.switch(Path::new(&name))).and_then(|()| self.link(files));
-        if put.is_err() && fs::read_link(self.path.join(CURRENT)).ok().as_deref() != Some(Path::new(&name)) {
+        // The links come first: once the set is in force nothing can fail any more.
+        if let Err(error) = self.write(&fresh, files).and_then(|()| self.link(files)).and_then(|()| self.switch(Path::new(&name))) {
             let _ = fs::remove_dir_all(&fresh);
+            return Err(error);
         }
-        put?;
-        // The old set goes last; if it cannot, the next process sweeps it up.
-        if let Some(before) = before {
-            let _ = fs::remove_dir_all(self.path.join(before));
-        }
+        // Old sets go last; if one cannot, the next time sweeps it up.
+        let _ = self.sweep(Some(Path::new(&name)));
         Ok(())
     }
 
@@ -176,9 +179,8 @@ impl Directory {
     fn sweep(&self, keep: Option<&Path>) -> Result<(), SetError> {
         for entry in fs::read_dir(&self.path).map_err(failed("list", &self.path))?.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            let is_set =
-                name.to_str().and_then(|name| name.strip_prefix("..")).is_some_and(|rest| HEXLOWER.decode(rest.as_bytes()).is_ok());
-            if is_set && Some(Path::new(&name)) != keep {
+            let is_set = name.to_str().and_then(|name| name.strip_prefix("..")).is_some_and(is_random);
+            if is_set && Some(Path::new(&name)) != keep && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 fs::remove_dir_all(&path).map_err(failed("remove", &path))?;
             }
         }
@@ -203,12 +205,54 @@ impl OwnDirectory {
     pub fn path(&self) -> &Path {
         &self.0
     }
+
+    /// Removes what processes of this pod that were killed left in /dev/shm, which outlives a container, and returns the plain files of this
+    /// name in the sets that they held. A directory whose lock somebody holds is in use, and one that is hardly older than this one may be
+    /// about to be.
+    pub fn sweep(&self, file: &str) -> Vec<String> {
+        let made = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
+        let Ok(now) = made(&self.0) else { return Vec::new() };
+        let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        let ours = entries.filter(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("daypass-")).is_some_and(is_random));
+        let mut found = Vec::new();
+        for entry in ours.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            let mut held = Vec::new();
+            let old = made(&entry.path()).is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > SETTLED));
+            if old && abandoned(&entry.path(), file, 4, &mut held) {
+                let _ = fs::remove_dir_all(entry.path());
+                found.extend(held);
+            }
+        }
+        found
+    }
+}
+
+/// A directory is locked well before it is this old.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Whether nobody holds this directory or one below it; takes note of the file of this name in each set.
+fn abandoned(path: &Path, file: &str, depth: u32, held: &mut Vec<String>) -> bool {
+    match OpenOptions::new().write(true).custom_flags(NO_FOLLOW).open(path.join(LOCK)) {
+        Ok(lock) if lock.try_lock().is_err() => return false,
+        Ok(_) => held.extend(fs::read_to_string(path.join(CURRENT).join(file))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        // Somebody else's.
+        Err(_) => return false,
+    }
+    let Ok(entries) = fs::read_dir(path) else { return false };
+    let mut below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    depth == 0 || below.all(|entry| abandoned(&entry.path(), file, depth - 1, held))
 }
 
 impl Drop for OwnDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// What [`random`] makes.
+fn is_random(text: &str) -> bool {
+    text.len() == 16 && HEXLOWER.decode(text.as_bytes()).is_ok()
 }
 
 fn random() -> Result<String, SetError> {
@@ -372,6 +416,30 @@ mod tests {
         let problem = directory.put(&files(0)).unwrap_err().to_string();
         assert!(problem.contains("tls.key"), "{problem}");
         assert_eq!(fs::read_to_string(scratch.0.join("tls.key")).unwrap(), "somebody's");
+        assert_eq!((directory.read_plain("tls.crt"), scratch.sets()), (None, 0), "no half of it is in force, and nothing lies about");
+        // One that comes between two sets does not bring the second into force, nor take the first away.
+        fs::remove_file(scratch.0.join("tls.key")).unwrap();
+        directory.put(&files(0)).unwrap();
+        fs::remove_file(scratch.0.join("tls.key")).unwrap();
+        fs::write(scratch.0.join("tls.key"), "somebody's").unwrap();
+        assert!(directory.put(&files(1)).is_err());
+        assert_eq!((directory.read_plain("tls.crt").unwrap().as_str(), scratch.sets()), ("crt 0", 1));
+    }
+
+    #[test]
+    fn whoever_else_writes_to_the_volume_cannot_have_other_directories_removed_or_files_opened() {
+        let (scratch, precious) = (Scratch::new(), Scratch::new());
+        fs::write(precious.0.join("data"), "precious").unwrap();
+        symlink(&precious.0, scratch.0.join(CURRENT)).unwrap();
+        symlink(&precious.0, scratch.0.join("..0011223344556677")).unwrap();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        directory.put(&files(0)).unwrap();
+        directory.clear().unwrap();
+        assert_eq!(fs::read_to_string(precious.0.join("data")).unwrap(), "precious");
+        drop(directory);
+        fs::remove_file(scratch.0.join(LOCK)).unwrap();
+        symlink(precious.0.join("data"), scratch.0.join(LOCK)).unwrap();
+        assert!(matches!(Directory::hold(&scratch.0, 0o600), Err(SetError::Io { .. })));
     }
 
     #[test]

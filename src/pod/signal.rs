@@ -8,7 +8,7 @@ use rustix::process::{Pid, kill_process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Signal(rustix::process::Signal);
 
-const NAMES: [(&str, Signal); 7] = [
+const NAMES: [(&str, Signal); 9] = [
     ("HUP", Signal::HUP),
     ("INT", Signal(rustix::process::Signal::INT)),
     ("QUIT", Signal(rustix::process::Signal::QUIT)),
@@ -16,6 +16,8 @@ const NAMES: [(&str, Signal); 7] = [
     ("USR1", Signal(rustix::process::Signal::USR1)),
     ("USR2", Signal(rustix::process::Signal::USR2)),
     ("WINCH", Signal(rustix::process::Signal::WINCH)),
+    ("ALARM", Signal(rustix::process::Signal::ALARM)),
+    ("CONT", Signal(rustix::process::Signal::CONT)),
 ];
 
 impl Signal {

@@ -48,9 +48,19 @@ impl Standing {
         *self.state() = State { live: Some(live), problem: None };
     }
 
-    /// The credential ended before its time.
-    pub fn ended(&self, why: String) {
-        *self.state() = State { live: None, problem: Some(why) };
+    /// The credential with this end ended before its time. `false` if that is not the one in place.
+    pub fn ended(&self, expires_at: Timestamp, why: String) -> bool {
+        let mut state = self.state();
+        let in_place = state.live.is_some_and(|live| live.expires_at == expires_at);
+        if in_place {
+            *state = State { live: None, problem: Some(why) };
+        }
+        in_place
+    }
+
+    /// Nothing is known of any credential.
+    pub fn nothing(&self) {
+        *self.state() = State::default();
     }
 
     /// The next one could not be had.
@@ -104,7 +114,11 @@ mod tests {
         assert_eq!(standing.live(live.until), None);
         assert!(standing.line(live.until).contains("NO credential is live: the last one ended at 2026-11-25T10:00:00Z"));
         standing.holds(live);
-        standing.ended("RevokedByPerson".into());
+        let next = Live { expires_at: "2026-11-25T10:05:00Z".parse().unwrap(), ..live };
+        standing.holds(next);
+        assert!(!standing.ended(live.expires_at, "its request was deleted".into()), "the last one is not the one in place");
+        assert_eq!(standing.live(start), Some(next));
+        assert!(standing.ended(next.expires_at, "RevokedByPerson".into()));
         assert_eq!(standing.live(start), None, "what was taken back is not live until its date");
         assert_eq!(standing.line(start), "orders-db: no credential is live; RevokedByPerson");
     }

@@ -131,7 +131,12 @@ pub async fn run(args: SoakArgs) -> Result<bool, String> {
         seen.longest_pause.as_secs_f64()
     );
     println!("soak: {} passed, {} failed", seen.connections - seen.failures.len() as u64, seen.failures.len());
-    Ok(seen.failures.is_empty() && seen.credentials > 1)
+    // Each lives a minute and is renewed before; one of them may be due.
+    let (minutes, restarts) = (args.minutes, args.minutes.saturating_sub(1) / args.restart_every);
+    if seen.credentials < minutes || seen.restarts < restarts {
+        return Err(format!("only {} credentials and {} restarts: that was no soak", seen.credentials, seen.restarts));
+    }
+    Ok(seen.failures.is_empty())
 }
 
 async fn offer(stage: &Stage) -> Result<(), String> {

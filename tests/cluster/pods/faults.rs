@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use devcluster::{Options, wait};
+use devcluster::{Options, supervisor::Exit, wait};
 use serde_json::json;
 use stage::OperatorOptions;
 
@@ -23,6 +23,14 @@ async fn while_the_operator_is_away_it_keeps_asking_and_says_how_long_the_creden
     agent.ready().await;
     let first = agent.file("tls.crt").unwrap();
     operator.stop().await;
+    // Told to end while nobody answers, it takes its request back.
+    let log = container.path("exec.log");
+    let waiting = container.mount.start(&daypass(), &log, &["exec", "--class", &scene.name, "--purpose", "in vain", "--", "true"]).unwrap();
+    let in_vain = || async { requests(&scene).await.into_iter().find(|request| request.spec.purpose.as_deref() == Some("in vain")) };
+    wait::until("exec to ask", SOON, in_vain).await.unwrap();
+    waiting.signal("TERM").await;
+    assert_eq!(waiting.exited().await, Exit::Signal(15));
+    assert!(in_vain().await.is_none(), "nothing pending is left to be granted to nobody");
     let said = || async { agent.log().contains("still waiting for an answer; ").then_some(()) };
     wait::until("the agent to say so", 2 * SOON, said).await.unwrap_or_else(|error| panic!("{error}: {}", agent.log()));
     let gone = || async { Some(agent.get("/readyz").await).filter(|(status, _)| *status == 503) };
@@ -50,17 +58,26 @@ async fn while_the_api_server_is_away_nothing_is_lost_and_exec_says_so_when_its_
     let agent = container.agent("creds", &["--ttl", "12s"]);
     agent.ready().await;
     let first = agent.file("tls.crt").unwrap();
+    let kept = container.agent("kept", &["--ttl", "10m"]);
+    kept.ready().await;
     let server = here.stage.cluster.process("kube-apiserver-0").unwrap();
     server.kill().await;
     let said = container.exec(&["--wait", "3s", "--", "true"]).await;
     assert_eq!(said.code, 69, "{said:?}");
-    let told = || async { agent.log().contains("asking again in").then_some(()) };
+    let told = || async { agent.log().contains("trying again in").then_some(()) };
     wait::until("the agent to say so", SOON, told).await.unwrap_or_else(|error| panic!("{error}: {}", agent.log()));
+    // One that is killed and started again meanwhile goes on with what is in place, and counts it as live.
+    kept.process.kill().await;
+    let kept = container.agent("kept", &["--ttl", "10m"]);
+    kept.ready().await;
     server.start_again().unwrap();
     here.stage.cluster.ready().await.unwrap();
     agent.renewed(&first).await;
     agent.ready().await;
     judged(&scene, &container.path("creds")).await;
+    let going_on = || async { kept.log().contains("going on with the credential").then_some(()) };
+    wait::until("the other agent to be sure", SOON, going_on).await.unwrap_or_else(|error| panic!("{error}: {}", kept.log()));
+    kept.process.stop().await;
     agent.process.stop().await;
     all_given_back(&scene).await;
 }
@@ -99,11 +116,22 @@ async fn a_volume_that_is_full_gets_no_half_of_a_credential_and_the_grant_goes_b
     std::fs::create_dir_all(&volume).unwrap();
     let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4k", "none"]).arg(&volume).output().unwrap();
     if !mounted.status.success() {
+        assert!(std::env::var_os("CI").is_none(), "CI has to be able to mount: {}", String::from_utf8_lossy(&mounted.stderr));
         eprintln!("no volume of a fixed size to be had here: {}", String::from_utf8_lossy(&mounted.stderr));
         return;
     }
     let said = container.run(&["agent", "--once", "--class", "volume-full", "--dir", volume.to_str().unwrap()]).await;
     let left: Vec<_> = std::fs::read_dir(&volume).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    // A sidecar keeps what it was granted and tries to write it, instead of asking for more.
+    let agent = container.agent("small", &[]);
+    let tries = || async { (agent.log().matches("sizeLimit").count() >= 3).then_some(()) };
+    wait::until("the agent to try again", SOON, tries).await.unwrap_or_else(|error| panic!("{error}: {}", agent.log()));
+    assert_eq!(requests(&scene).await.len(), 1, "one request, however often the files cannot be written");
+    let room = std::process::Command::new("mount").args(["-o", "remount,size=1m"]).arg(&volume).status().unwrap();
+    assert!(room.success());
+    agent.ready().await;
+    judged(&scene, &volume).await;
+    agent.process.stop().await;
     let unmounted = std::process::Command::new("umount").arg(&volume).status().unwrap();
     assert!(unmounted.success());
     assert_eq!(said.code, 73, "{said:?}");
