@@ -58,7 +58,10 @@ async fn a_server_that_does_not_answer_keeps_nobody_waiting() {
     let began = Instant::now();
     assert_eq!(offered(&person, &["get", ""]).await, (vec![], ":4".into()));
     let took = began.elapsed();
-    assert!(took >= Duration::from_secs(1) && took < Duration::from_secs(5), "a second, and what starting two programs takes: {took:?}");
+    assert!(
+        took >= Duration::from_secs(1) && took < Duration::from_secs(8),
+        "a second, and what starting two programs takes, not the ten of a call: {took:?}"
+    );
 }
 
 #[tokio::test]

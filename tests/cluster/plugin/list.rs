@@ -29,7 +29,8 @@ async fn a_person_on_call_sees_who_got_what_and_how_long_it_still_lives() {
     let line = |name: &str| table.iter().position(|line| line.get(1) == Some(&name)).unwrap_or_else(|| panic!("{name}: {}", said.out));
     let active = &table[line(&granted)];
     assert_eq!(active[..6], ["plugin-list", &granted, "Pod/plugin-list-1", "plugin-list", "Active", "Permitted"]);
-    assert!(active[6].starts_with('9') && active[6].ends_with(" left"), "{active:?}");
+    // The API server's time is known to a second, and never overstated.
+    assert!((active[6].starts_with("9m") || active[6] == "10m left") && active[6].ends_with(" left"), "{active:?}");
     let refused = &table[line(&denied)];
     assert_eq!(refused[3..6], ["plugin-nowhere", "Denied", "ClassUnavailable"]);
     assert!(refused[6].starts_with("none"), "{refused:?}");
@@ -55,7 +56,7 @@ async fn a_script_reads_absolute_times_and_no_certificate() {
     assert_eq!((&row["name"], &row["state"], &row["credential"]), (&json!(granted.name_any()), &json!("Active"), &json!("Live")));
     assert_eq!((&row["expiresAt"], &row["serial"]), (&json!(credential.expires_at), &json!(credential.serial)));
     let read: jiff::Timestamp = answer["time"].as_str().unwrap().parse().unwrap();
-    assert!(read < credential.expires_at && read + std::time::Duration::from_secs(600) > credential.expires_at, "{answer}");
+    assert!(read < credential.expires_at && read + std::time::Duration::from_secs(601) > credential.expires_at, "{answer}");
     assert!(!said.out.contains("BEGIN"), "{said:?}");
 }
 
