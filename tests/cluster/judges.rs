@@ -63,8 +63,12 @@ pub fn certificates(pem: &str) -> Vec<CertificateDer<'static>> {
 
 /// The serial number of a chain's first certificate, as a lease writes it.
 pub fn serial(chain: &str) -> String {
-    let chain = certificates(chain);
-    let (_, leaf) = X509Certificate::from_der(&chain[0]).unwrap();
+    serial_of(&certificates(chain)[0])
+}
+
+/// The same of a certificate.
+pub fn serial_of(certificate: &CertificateDer<'_>) -> String {
+    let (_, leaf) = X509Certificate::from_der(certificate).unwrap();
     leaf.raw_serial().iter().skip_while(|byte| **byte == 0).map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -22,3 +22,4 @@ mod kinds;
 mod plugin;
 mod pods;
 mod postgres;
+mod recipes;

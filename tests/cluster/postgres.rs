@@ -1,6 +1,6 @@
 //! A real PostgreSQL lets a pod in by its certificate, and refuses it after the end.
 
-mod server;
+pub mod server;
 
 use std::time::Duration;
 

@@ -16,8 +16,9 @@ pub fn daypass() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_daypass"))
 }
 
-/// Namespaces that the shared operator may deliver Secrets into. A test that needs one takes the one that bears its name.
-pub const SECRET_NAMESPACES: &[&str] = &["secrets-grants", "secrets-ends", "secrets-input", "secrets-postgres"];
+/// Namespaces that the shared operator may deliver Secrets into. A test that needs one takes the one that bears its name; `shop` is that of the
+/// recipes.
+pub const SECRET_NAMESPACES: &[&str] = &["secrets-grants", "secrets-ends", "secrets-input", "secrets-postgres", "shop"];
 
 /// A stage with a running operator.
 pub struct Running {
@@ -37,7 +38,10 @@ pub fn shared() -> Arc<Running> {
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
                 runtime.block_on(async move {
-                    tell.send(Arc::new(start(Options::default(), OperatorOptions::default()).await)).unwrap();
+                    // Quotas are counted anew every five minutes by default: a test would wait for the count of a new kind.
+                    let controller_manager_args = vec!["--resource-quota-sync-period=5s".to_owned()];
+                    let options = Options { controller_manager_args, ..Options::default() };
+                    tell.send(Arc::new(start(options, OperatorOptions::default()).await)).unwrap();
                     std::future::pending::<()>().await;
                 });
             });

@@ -80,7 +80,7 @@ impl Postgres {
         let postgres = Self { port, process: Process::start(spec).unwrap(), programs, files };
         postgres.answers().await;
         for role in roles {
-            postgres.administer(&format!("CREATE ROLE \"{role}\" LOGIN")).unwrap();
+            postgres.administer("postgres", &format!("CREATE ROLE \"{role}\" LOGIN")).unwrap();
         }
         postgres
     }
@@ -100,8 +100,24 @@ impl Postgres {
         self.psql(&connection, "SELECT session_user")
     }
 
-    fn administer(&self, sql: &str) -> Result<String, String> {
-        self.psql(&format!("host={} port={} dbname=postgres user=postgres", self.files.path("").display(), self.port), sql)
+    /// Its port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its certificate in PEM, which clients trust.
+    pub fn certificate(&self) -> String {
+        std::fs::read_to_string(self.files.path("server.crt")).unwrap()
+    }
+
+    /// Where psql is.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
+    /// Runs SQL in a database as its administrator.
+    pub fn administer(&self, database: &str, sql: &str) -> Result<String, String> {
+        self.psql(&format!("host={} port={} dbname={database} user=postgres", self.files.path("").display(), self.port), sql)
     }
 
     fn psql(&self, connection: &str, sql: &str) -> Result<String, String> {
@@ -113,7 +129,7 @@ impl Postgres {
     async fn answers(&self) {
         let look = || async {
             assert!(self.process.exit().is_none(), "PostgreSQL ended: {}", self.process.log_tail(20));
-            self.administer("SELECT 1").ok()
+            self.administer("postgres", "SELECT 1").ok()
         };
         wait::until("PostgreSQL to answer", SOON, look).await.unwrap();
     }
@@ -161,7 +177,8 @@ fn own(directory: &Path) {
     }
 }
 
-fn is_root() -> bool {
+/// Whether these tests run as root.
+pub fn is_root() -> bool {
     let said = Command::new("id").arg("-u").output().unwrap();
     String::from_utf8_lossy(&said.stdout).trim() == "0"
 }
