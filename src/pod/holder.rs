@@ -36,6 +36,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(115);
 const SAY_EVERY: Duration = Duration::from_secs(15);
 /// Giving back may take that long before the next thing is done.
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
+/// Refusals in a row that are believed.
+const REFUSALS: u32 = 4;
 /// `API server's time as known` is up to a second behind: nothing is called live in its last one.
 const MARGIN: Duration = Duration::from_secs(1);
 /// File that says which request the others came from; what a restarted process goes on with.
@@ -173,13 +175,18 @@ impl Holder {
             let left = positive(expires_at.duration_since(clock.read().latest()));
             self.standing.holds(Live { until: clock.monotonic() + left.saturating_sub(MARGIN), expires_at });
         }
-        let mut failures = 0;
+        // Until it is known it is ours to give back.
+        self.debts.owe(&record.name, Some(record.uid.clone()));
+        let (mut failures, mut refusals) = (0, 0);
         let found = loop {
             match self.place.session() {
                 Ok(session) if session.namespace != record.namespace => break None,
                 Ok(session) => match session.asks.get(&record.name).await {
                     Ok(request) => break Some((request, session)),
-                    Err(ApiError::NotFound(_) | ApiError::Forbidden(_)) => break None,
+                    Err(ApiError::NotFound(_)) => break None,
+                    // An API server that has just started refuses everybody.
+                    Err(ApiError::Forbidden(_)) if refusals >= REFUSALS => break None,
+                    Err(ApiError::Forbidden(_)) => refusals += 1,
                     Err(_) => {}
                 },
                 Err(_) => {}
@@ -187,6 +194,7 @@ impl Holder {
             failures += 1;
             tokio::time::sleep(pause_after_failure(failures, chance())).await;
         };
+        self.debts.forget(&record.name);
         self.standing.nothing();
         let Some((request, session)) = found else { return };
         let status = request.status.clone().unwrap_or_default();
@@ -299,7 +307,12 @@ impl Holder {
     /// Returns when the next credential is due: at about two thirds of this one's life, or when it ended early, or at once if there is none.
     async fn while_good(&mut self) {
         let Some(held) = &self.held else { return };
-        if self.standing.live(self.place.clock().monotonic()).is_none() {
+        let now = self.place.clock().monotonic();
+        if self.standing.live(now).is_none() {
+            // The request of one that ended early stays, for people to read why.
+            if now >= held.until {
+                self.debts.owe(&held.granted.name_any(), held.granted.uid());
+            }
             self.held = None;
             return;
         }

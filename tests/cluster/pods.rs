@@ -142,7 +142,13 @@ pub async fn judged(scene: &Scene<'_>, directory: &Path) {
 /// Waits until no request of the scene is left.
 pub async fn all_given_back(scene: &Scene<'_>) {
     let none = || async { requests(scene).await.is_empty().then_some(()) };
-    wait::until("every request to be given back", SOON, none).await.unwrap();
+    if let Err(error) = wait::until("every request to be given back", SOON, none).await {
+        let left = requests(scene)
+            .await
+            .into_iter()
+            .map(|request| (request.name_any(), request.spec.purpose, request.status.map(|s| (s.state, s.reason))));
+        panic!("{error}; left: {:?}", left.collect::<Vec<_>>());
+    }
 }
 
 /// A moment for what must not happen; where something else can be waited for, that is better.
