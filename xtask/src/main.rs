@@ -7,6 +7,7 @@ mod binary;
 mod cluster;
 mod demo;
 mod generate;
+mod image;
 mod krew;
 mod soak;
 mod tour;
@@ -36,6 +37,8 @@ enum Command {
     Soak(soak::SoakArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
     Generate(generate::Args),
+    /// Build the static binary and pack it as an OCI image, without a container engine.
+    Image(image::ImageArgs),
     /// Pack the plugin of kubectl for krew, and write its manifest.
     Krew(krew::KrewArgs),
 }
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Generate(args) => generate::run(&args),
         Command::Krew(args) => report(krew::run(&args)),
+        Command::Image(args) => report(image::run(&args)),
         Command::Demo(args) => {
             block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
