@@ -12,8 +12,8 @@ use super::{
     workspace::{Workspace, cargo},
 };
 
-/// What rustc is told beside the profile. The Containerfile says the same.
-pub const FLAGS: &[&str] = &["-Ctarget-feature=+crt-static"];
+/// What rustc is told beside the profile, as the Containerfile does: link the libc in, and keep relocations short (glibc 2.36 reads them so).
+pub const FLAGS: &[&str] = &["-Ctarget-feature=+crt-static", "-Clink-arg=-Wl,-z,pack-relative-relocs"];
 
 /// Builds it, for the processor of this machine.
 pub fn daypass(workspace: &Workspace) -> Result<PathBuf, Error> {
@@ -67,7 +67,7 @@ fn renamed(workspace: &Workspace) -> Vec<(PathBuf, String)> {
 }
 
 /// Fails if a place of this machine is named anywhere in the binary.
-pub fn keeps_its_places(binary: &[u8], workspace: &Workspace) -> Result<(), Error> {
+pub fn names_no_place_of(workspace: &Workspace, binary: &[u8]) -> Result<(), Error> {
     let mut places: Vec<PathBuf> = renamed(workspace).into_iter().map(|(place, _)| place).collect();
     places.push(workspace.sysroot.clone());
     places.extend(std::env::home_dir());
@@ -79,4 +79,29 @@ pub fn keeps_its_places(binary: &[u8], workspace: &Workspace) -> Result<(), Erro
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_of_this_machine_is_found_wherever_it_stands() {
+        let workspace = Workspace::read().unwrap();
+        let places = [&workspace.root, &workspace.target, &workspace.sysroot, workspace.cargo_home.as_ref().unwrap()];
+        for place in places {
+            let binary = [b"\x7fELF \0".as_slice(), place.as_os_str().as_bytes(), b"/src/lib.rs\0"].concat();
+            assert!(matches!(names_no_place_of(&workspace, &binary), Err(Error::Leak(_))), "{}", place.display());
+        }
+        names_no_place_of(&workspace, b"\0crates/serde-1.0.0/src/lib.rs\0/etc/hosts\0").unwrap();
+    }
+
+    #[test]
+    fn what_lies_deeper_is_renamed_after_what_it_lies_in() {
+        let renamed = renamed(&Workspace::read().unwrap());
+        for (at, (place, _)) in renamed.iter().enumerate() {
+            let later = renamed.iter().skip(at + 1).find(|(other, _)| place != other && place.starts_with(other));
+            assert_eq!(later, None, "{} would be called what it lies in", place.display());
+        }
+    }
 }

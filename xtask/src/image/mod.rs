@@ -67,7 +67,9 @@ pub fn run(args: &ImageArgs) -> Result<(), Error> {
     let binary = fs::read(&path).map_err(|error| Error::File(path.clone(), error))?;
     let architecture = elf::architecture(&binary).map_err(|unfit| Error::Binary(path.clone(), unfit))?;
     if args.binary.is_none() {
-        build::keeps_its_places(&binary, &workspace)?;
+        build::names_no_place_of(&workspace, &binary)?;
+        // A static program that its libc cannot relocate is built without complaint and dies at once.
+        output(Command::new(&path).arg("--version"))?;
     }
 
     let out = args.out.clone().unwrap_or_else(|| workspace.target.join("image/daypass.tar"));
@@ -106,7 +108,7 @@ fn revision(root: &Path) -> Option<String> {
         let output = Command::new("git").args(args).current_dir(root).stderr(Stdio::null()).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
-    git(&["status", "--porcelain"]).filter(String::is_empty)?;
+    git(&["status", "--porcelain", "--untracked-files=no"]).filter(String::is_empty)?;
     git(&["rev-parse", "HEAD"])
 }
 
