@@ -11,22 +11,22 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    ask::{Answer, AskError, Debts, Denied, Draft, Granted, Handed, Want, ask, chance, ended_early},
+    ask::{Answer, AskError, Debts, Denied, Draft, Granted, Want, ask, chance},
     persist::persist,
     place::Place,
-    set::{Directory, Files, OwnDirectory, SetError},
+    record::{files, is_filled, left_behind},
+    set::{Directory, SetError},
     standing::{Live, Standing},
     tell::Tell,
+    watch::Watch,
 };
 use crate::{
     api::{AccessRequest, RequestState},
     cluster::{ApiError, Clock, clock::skew_problem},
     core::renewal::{pause_after_denial, pause_after_failure, renew_after},
     issue::x509::belongs,
-    secret::Secret,
     telemetry::AgentMetrics,
 };
 
@@ -38,10 +38,8 @@ const SAY_EVERY: Duration = Duration::from_secs(15);
 const SETTLED_WITHIN: Duration = Duration::from_secs(5);
 /// Refusals in a row that are believed.
 const REFUSALS: u32 = 4;
-/// `API server's time as known` is up to a second behind: nothing is called live in its last one.
+/// The API server's time as it is known is up to a second behind: nothing is called live in its last one.
 const MARGIN: Duration = Duration::from_secs(1);
-/// File that says which request the others came from; what a restarted process goes on with.
-const RECORD: &str = "request.json";
 
 /// Why there is no credential.
 #[derive(Debug, thiserror::Error)]
@@ -90,42 +88,6 @@ impl Held {
     }
 }
 
-/// Notices that a credential ended before its time.
-struct Watch {
-    place: Arc<Place>,
-    standing: Arc<Standing>,
-    metrics: Arc<AgentMetrics>,
-    request: AccessRequest,
-}
-
-impl Watch {
-    /// Returns when it did and that was said.
-    async fn once(self) {
-        let expires_at = self.request.status.as_ref().and_then(|status| status.credential.as_ref()).map(|c| c.expires_at);
-        let why = ended_early(&self.place, &self.request).await;
-        if expires_at.is_some_and(|expires_at| self.standing.ended(expires_at, why.clone())) {
-            tracing::warn!(class = self.standing.class(), request = self.request.name_any(), "the credential ended early: {why}");
-            self.metrics.ended_early(self.standing.class());
-        }
-    }
-
-    /// The same, and never returns.
-    async fn and_wait(self) {
-        self.once().await;
-        std::future::pending().await
-    }
-}
-
-/// What is written beside the credential.
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    namespace: String,
-    name: String,
-    uid: String,
-    class_name: String,
-}
-
 impl Holder {
     /// Holds nothing yet.
     pub fn new(place: Arc<Place>, want: Want, directory: Directory, tell: Tell, metrics: Arc<AgentMetrics>) -> Self {
@@ -169,7 +131,7 @@ impl Holder {
     /// Goes on with what an earlier process of this pod left in the directory, if it is still good; what cannot be gone on with is owed.
     /// Returns when that is known: while the API server is away, the credential in place counts as live until its date.
     pub async fn adopt(&mut self) {
-        let Some((record, chain, key)) = self.left_behind() else { return };
+        let Some((record, chain, key)) = left_behind(&self.directory) else { return };
         let clock = self.place.clock().clone();
         if let Some(expires_at) = self.directory.read_plain("expires-at").and_then(|text| text.trim().parse::<Timestamp>().ok()) {
             let left = positive(expires_at.duration_since(clock.read().latest()));
@@ -373,7 +335,7 @@ impl Holder {
     }
 
     async fn put(&mut self, granted: Granted) -> Result<(), Refusal> {
-        let renewed = self.directory.read_plain(RECORD).is_some();
+        let renewed = is_filled(&self.directory);
         if let Err(error) = self.directory.put(&files(&granted, &self.want.class)) {
             self.unplaced = Some(granted);
             return Err(error.into());
@@ -413,12 +375,6 @@ impl Holder {
         Held { granted, until, renew }
     }
 
-    /// What an earlier process left in the directory.
-    fn left_behind(&self) -> Option<(Record, String, Secret<String>)> {
-        let record = serde_json::from_str(&self.directory.read_plain(RECORD)?).ok()?;
-        Some((record, self.directory.read_plain("tls.crt")?, self.directory.read("tls.key")?))
-    }
-
     /// Dates are kept by the API server's clock; programs that look at their own refuse good certificates when it is off.
     fn mind_the_clock(&mut self) {
         let clock = self.place.clock();
@@ -433,34 +389,6 @@ impl Holder {
         }
         self.skew_said = off;
     }
-}
-
-/// What killed processes of this pod left in memory of their own: removed, and the requests that it came from, to be given back.
-pub fn left_by_the_killed(own: &OwnDirectory) -> Debts {
-    let debts = Debts::default();
-    for record in own.sweep(RECORD).iter().filter_map(|text| serde_json::from_str::<Record>(text).ok()) {
-        debts.owe(&record.name, Some(record.uid));
-    }
-    debts
-}
-
-/// The files of a credential; what is in a Secret has none of its own here.
-pub fn files(granted: &Granted, class: &str) -> Files {
-    let record = Record {
-        namespace: granted.request.namespace().unwrap_or_default(),
-        name: granted.request.name_any(),
-        uid: granted.request.uid().unwrap_or_default(),
-        class_name: class.to_owned(),
-    };
-    let mut files: Files = vec![
-        ("expires-at", Secret::new(format!("{:.0}\n", granted.expires_at))),
-        (RECORD, Secret::new(serde_json::to_string(&record).unwrap_or_default())),
-    ];
-    if let Handed::Certificate { chain, roots, key } = &granted.handed {
-        files.extend([("tls.crt", Secret::new(chain.clone())), ("ca.crt", Secret::new(roots.clone()))]);
-        files.extend(key.clone().map(|key| ("tls.key", key)));
-    }
-    files
 }
 
 /// Until when a credential is live and when it is renewed, by the monotonic clock: its dates are the operator's, and how far away they are is

@@ -9,14 +9,17 @@ pub mod child;
 mod holder;
 mod persist;
 mod place;
+mod record;
 pub mod set;
 mod signal;
 mod standing;
 mod tell;
+mod watch;
 
-pub use holder::{Holder, Refusal, files, left_by_the_killed};
+pub use holder::{Holder, Refusal};
 pub use persist::persist;
 pub use place::{Place, PlaceError, Session};
+pub use record::{files, left_by_the_killed};
 pub use signal::Signal;
 pub use standing::{Live, Standing};
 pub use tell::Tell;
