@@ -20,6 +20,9 @@ use daypass::install::Values;
 
 use workspace::Workspace;
 
+/// What the binary may have at most, in bytes: each node pulls it, and `daypass install` copies it into volumes that are in memory.
+const MOST: usize = 20_000_000;
+
 /// Arguments of `cargo xtask image`.
 #[derive(Args, Debug)]
 pub struct ImageArgs {
@@ -50,6 +53,8 @@ pub enum Error {
     Leak(String),
     #[error("the binary holds code of {0}, which the bill of materials does not list: see xtask/src/image/sbom.rs")]
     Unlisted(String),
+    #[error("the binary has {0} bytes, more than {MOST}: docs/design/0011-one-small-static-binary.md says what makes it small")]
+    Large(usize),
     #[error("SOURCE_DATE_EPOCH={0} is not a number of seconds since 1970")]
     Epoch(String),
     #[error("JSON: {0}")]
@@ -68,6 +73,9 @@ pub fn run(args: &ImageArgs) -> Result<(), Error> {
     let architecture = elf::architecture(&binary).map_err(|unfit| Error::Binary(path.clone(), unfit))?;
     if args.binary.is_none() {
         build::names_no_place_of(&workspace, &binary)?;
+        if binary.len() > MOST {
+            return Err(Error::Large(binary.len()));
+        }
         // A static program that its libc cannot relocate is built without complaint and dies at once.
         output(Command::new(&path).arg("--version"))?;
     }
