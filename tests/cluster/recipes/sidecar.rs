@@ -66,7 +66,7 @@ async fn a_pod_that_the_quota_keeps_from_asking_is_told_so_and_asks_again() {
     let told = || async { agent.log().contains("exceeded quota: daypass").then_some(()) };
     wait::until("the agent to say so", 3 * SOON, told).await.unwrap_or_else(|error| panic!("{error}: {}", agent.log()));
     assert!(
-        agent.log().contains("no credential is live; asking again in") && !agent.log().contains("daypass-requester"),
+        agent.log().contains("no credential is live; trying again in") && !agent.log().contains("daypass-requester"),
         "{}",
         agent.log()
     );
