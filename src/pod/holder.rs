@@ -275,6 +275,8 @@ impl Holder {
             if now >= held.until {
                 self.debts.owe(&held.granted.name_any(), held.granted.uid());
             }
+            // One that was over as soon as it came is no reason to ask without a pause.
+            tokio::time::sleep(held.renew.saturating_duration_since(now)).await;
             self.held = None;
             return;
         }

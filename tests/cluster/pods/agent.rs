@@ -205,6 +205,20 @@ async fn a_sidecar_that_is_denied_says_why_stays_not_ready_and_does_not_ask_in_a
 }
 
 #[tokio::test]
+async fn a_credential_that_is_over_as_soon_as_it_comes_is_not_asked_for_without_a_pause() {
+    let here = shared();
+    let scene = Scene::set(&here.stage, "agent-short").await;
+    let container = Container::new(&scene);
+    let agent = container.agent("creds", &["--ttl", "1s"]);
+    let first = || async { agent.file("tls.crt") };
+    wait::until("the first credential", SOON, first).await.unwrap_or_else(|error| panic!("{error}: {}", agent.log()));
+    tokio::time::sleep(super::A_MOMENT).await;
+    let asked = leases(&scene).await.len() as u64;
+    assert!(asked <= 3 + super::A_MOMENT.as_secs(), "{asked} grants in {:?}", super::A_MOMENT);
+    agent.process.stop().await;
+}
+
+#[tokio::test]
 async fn two_agents_of_one_pod_both_work_within_the_limit_and_one_is_told_beyond_it() {
     let here = shared();
     let scene = Scene::on_terms(&here.stage, "agent-two", json!({"limits": {"livePerPod": 2}})).await;
