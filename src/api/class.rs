@@ -27,6 +27,7 @@ use super::{Condition, Delivery, Ttl, request::Revocation};
     printcolumn(name = "Live", type_ = "integer", json_path = ".status.live"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[x_kube(validation = Rule::new("!has(self.x509) || !('Sealed' in self.delivery)").message("a certificate is not delivered Sealed: with delivery CSR its key never leaves the pod"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialClassSpec {
     /// Lifetimes. Without a way to revoke, 15m is the ceiling.
@@ -35,7 +36,7 @@ pub struct CredentialClassSpec {
     /// Ways in which the credential may reach a pod. Secret puts a private key where everybody who may read Secrets (or make pods) in the
     /// namespace can reach it; it has to be named aloud.
     #[serde(default = "default_delivery")]
-    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
+    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
     pub delivery: Vec<Delivery>,
     /// Namespaces whose pods may ask at all; default every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -10,6 +10,7 @@ pub mod lease;
 pub mod policy;
 pub mod reason;
 pub mod request;
+pub mod sealed;
 pub mod ttl;
 
 pub use class::{CredentialClass, CredentialClassSpec};
@@ -19,6 +20,7 @@ pub use lease::{CredentialLease, CredentialLeaseSpec};
 pub use policy::{AccessPolicy, ClusterAccessPolicy};
 pub use reason::{DenialReason, EndReason, FailureReason, Proof};
 pub use request::{AccessRequest, AccessRequestSpec, Delivery, RequestState, Requester};
+pub use sealed::SealedCredential;
 pub use ttl::Ttl;
 
 /// API group of every kind here.

@@ -36,6 +36,8 @@ pub enum DenialReason {
     LimitReached,
     /// The certificate signing request cannot be used.
     InvalidCSR,
+    /// The public key that the credential should be sealed to cannot be used.
+    InvalidSealKey,
     /// A Secret of the wanted name exists and is not ours.
     SecretExists,
     /// The class does not deliver this way.
@@ -55,6 +57,7 @@ names!(DenialReason {
     GateFailed,
     LimitReached,
     InvalidCSR,
+    InvalidSealKey,
     SecretExists,
     DeliveryNotAllowed,
     NamespaceNotAllowed,

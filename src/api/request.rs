@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Condition, DenialReason, EndReason, Proof, Ttl};
+use super::{Condition, DenialReason, EndReason, Proof, SealedCredential, Ttl};
 
 /// A pod asks for one short-lived credential of a class. Create it with the pod's own token; the API server stamps who asked.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ use super::{Condition, DenialReason, EndReason, Proof, Ttl};
 )]
 #[x_kube(validation = Rule::new("self == oldSelf").message("spec is immutable: make a new AccessRequest"))]
 #[x_kube(validation = Rule::new("!(has(self.csr) && has(self.secretName))").message("csr and secretName exclude each other: a certificate for a csr is delivered in status"))]
+#[x_kube(validation = Rule::new("!(has(self.csr) && has(self.sealTo))").message("csr and sealTo exclude each other: a certificate for a csr holds nothing that needs sealing"))]
+#[x_kube(validation = Rule::new("!(has(self.sealTo) && has(self.secretName))").message("sealTo and secretName exclude each other: what is sealed is delivered in status"))]
 #[serde(rename_all = "camelCase")]
 pub struct AccessRequestSpec {
     /// Name of the CredentialClass that is asked for.
@@ -60,12 +62,28 @@ pub struct AccessRequestSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 16384))]
     pub csr: Option<String>,
-    /// Name of the Secret to create, for delivery Secret (no csr). Starts with `daypass-`; default `daypass-` and the request's name.
+    /// Public key of X25519 in base64 (32 bytes), for delivery Sealed: what comes back can be read by the holder of the private key alone. The
+    /// credential appears in `status.credential.sealed`. Longer than any key that is taken, so that one of another kind is denied by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub seal_to: Option<String>,
+    /// Name of the Secret to create, for delivery Secret (neither csr nor sealTo). Starts with `daypass-`; default `daypass-` and the request's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 9, max = 253), regex(pattern = r"^daypass-[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,
     /// Who asked, stamped by the API server; whatever a client writes here is overwritten or refused.
     pub requester: Requester,
+}
+
+impl AccessRequestSpec {
+    /// How the credential is wanted.
+    pub fn delivery(&self) -> Delivery {
+        match (&self.csr, &self.seal_to) {
+            (Some(_), _) => Delivery::CSR,
+            (None, Some(_)) => Delivery::Sealed,
+            (None, None) => Delivery::Secret,
+        }
+    }
 }
 
 /// The identity behind a request, as the API server authenticated it.
@@ -148,8 +166,10 @@ impl RequestState {
 pub enum Delivery {
     /// The pod keeps its key; the certificate is in status.
     CSR,
-    /// Key and certificate are in a Secret of the pod's namespace.
+    /// It is in a Secret of the pod's namespace.
     Secret,
+    /// The pod made a key pair; the credential is in status, readable with its private key alone.
+    Sealed,
 }
 
 impl Delivery {
@@ -158,6 +178,7 @@ impl Delivery {
         match self {
             Self::CSR => "CSR",
             Self::Secret => "Secret",
+            Self::Sealed => "Sealed",
         }
     }
 }
@@ -259,6 +280,9 @@ pub struct CredentialStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub certificate: Option<String>,
+    /// The sealed credential, for delivery Sealed. Gone once the grant has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed: Option<SealedCredential>,
     /// Root certificates in PEM that verifiers of the same class trust. Gone once the grant has ended.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 65536))]
@@ -305,7 +329,7 @@ impl AccessRequest {
 
     /// How this request wants its credential.
     pub fn delivery(&self) -> Delivery {
-        if self.spec.csr.is_some() { Delivery::CSR } else { Delivery::Secret }
+        self.spec.delivery()
     }
 
     /// Name of the Secret that delivery Secret creates.

@@ -319,17 +319,19 @@ pub fn lease(read: Lenient<CredentialLease>) -> Option<CredentialLease> {
     }
 }
 
-/// A request without what is only needed once: managedFields always, CSR and certificate once it is answered. What is written back from
-/// here, at the end of a grant, so takes an ended certificate out of the status.
+/// A request without what is only needed once: managedFields always; CSR, key to seal to and credential once it is answered. What is written back from
+/// here, at the end of a grant, so takes an ended credential out of the status.
 pub fn prune_request(mut request: AccessRequest) -> AccessRequest {
     request.metadata.managed_fields = None;
     if let Some(status) = &mut request.status
         && status.state != crate::api::RequestState::Pending
     {
-        // An empty CSR still says how the credential is delivered.
+        // An empty one still says how the credential is delivered.
         request.spec.csr = request.spec.csr.take().map(|_| String::new());
+        request.spec.seal_to = request.spec.seal_to.take().map(|_| String::new());
         if let Some(credential) = &mut status.credential {
             credential.certificate = None;
+            credential.sealed = None;
             credential.ca_bundle = String::new();
         }
     }

@@ -94,6 +94,10 @@ impl Operator {
         let reserved = match request.delivery() {
             Delivery::CSR => None,
             Delivery::Secret => Some(self.reserve(request).await?),
+            // The schema of classes keeps this from being decided.
+            Delivery::Sealed => {
+                return Err(Stop::Fail(FailureReason::Withdrawn, "a certificate is not delivered sealed: ask with spec.csr".into()));
+            }
         };
         let (lease, opened) = self.open(request, observed, grant, names, reserved.as_ref()).await?;
         // From here on there is a debt, and so the decision is on record.

@@ -256,11 +256,11 @@ impl Observer<'_> {
     }
 }
 
-/// The CSR may hold 16 KiB and says nothing that a policy should judge.
+/// The CSR may hold 16 KiB, and neither it nor a key says anything that a policy should judge.
 fn without_csr(spec: &AccessRequestSpec) -> serde_json::Value {
-    let mut value = serde_json::to_value(AccessRequestSpec { csr: None, ..spec.clone() }).unwrap_or_default();
+    let mut value = serde_json::to_value(AccessRequestSpec { csr: None, seal_to: None, ..spec.clone() }).unwrap_or_default();
     if let Some(map) = value.as_object_mut() {
-        map.insert("delivery".into(), if spec.csr.is_some() { "CSR" } else { "Secret" }.into());
+        map.insert("delivery".into(), spec.delivery().as_str().into());
     }
     value
 }

@@ -39,6 +39,7 @@ pub(crate) fn snapshot() -> Snapshot {
                 ttl: None,
                 purpose: None,
                 csr: Some("CSR".into()),
+                seal_to: None,
                 secret_name: None,
                 requester: requester(),
             },

@@ -86,6 +86,7 @@ pub fn active(request: &AccessRequest, lease: &CredentialLease, grant: &Grant, h
         delivery: spec.delivery,
         secret_name: spec.secret.as_ref().map(|s| s.name.clone()),
         certificate: handed.certificate,
+        sealed: None,
         ca_bundle: handed.ca_bundle,
         not_before: spec.not_before,
         expires_at: spec.expires_at,
@@ -94,6 +95,7 @@ pub fn active(request: &AccessRequest, lease: &CredentialLease, grant: &Grant, h
     });
     let place = match (&spec.secret, spec.delivery) {
         (Some(secret), Delivery::Secret) => format!("the credential is in Secret {}", secret.name),
+        (_, Delivery::Sealed) => "the credential is sealed in status.credential.sealed".to_owned(),
         _ => "the certificate is in status.credential.certificate".to_owned(),
     };
     set(request, &mut status, "Decided", ConditionStatus::True, "Permitted", &message, stamp.time);

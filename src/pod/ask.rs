@@ -325,6 +325,7 @@ async fn create(place: &Place, want: &Want, sent: &Draft) -> Result<AccessReques
             ttl: want.ttl.clone(),
             purpose: want.purpose.clone(),
             csr: sent.csr.clone(),
+            seal_to: None,
             secret_name: if let Hand::Secret(name) = &want.hand { Some(name.clone()) } else { None },
             requester: session.requester.clone(),
         },

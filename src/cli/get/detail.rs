@@ -102,6 +102,7 @@ fn credential(request: &AccessRequest, row: &Row, now: Timestamp) -> Option<Stri
     let credential = request.status.as_ref()?.credential.as_ref()?;
     let place = match (credential.delivery, &credential.secret_name) {
         (Delivery::Secret, Some(secret)) => format!("certificate in Secret {secret}"),
+        (Delivery::Sealed, _) => "sealed in status".into(),
         _ => "certificate in status".into(),
     };
     let mut text = format!("{place}, serial {}", credential.serial);

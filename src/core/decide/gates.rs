@@ -167,15 +167,22 @@ fn allowed(class: &CredentialClassSpec, snapshot: &Snapshot) -> Gate {
             return deny(DenialReason::NamespaceNotAllowed, None, message);
         }
     }
-    let wanted = if snapshot.request.spec.csr.is_some() { Delivery::CSR } else { Delivery::Secret };
+    let wanted = snapshot.request.spec.delivery();
     if class.delivery.contains(&wanted) {
         return PASS;
     }
-    let next = match wanted {
-        Delivery::CSR => "leave spec.csr out to get a Secret",
-        Delivery::Secret => "send a certificate signing request in spec.csr",
-    };
-    deny(DenialReason::DeliveryNotAllowed, None, format!("class {name} does not deliver by {}: {next}", wanted.as_str()))
+    let ways: Vec<_> = class.delivery.iter().map(|offered| how_to_ask(*offered, wanted)).collect();
+    deny(DenialReason::DeliveryNotAllowed, None, format!("class {name} does not deliver by {}: {}", wanted.as_str(), ways.join(", or ")))
+}
+
+/// What to change in a request that wanted it another way.
+fn how_to_ask(offered: Delivery, wanted: Delivery) -> &'static str {
+    match (offered, wanted) {
+        (Delivery::CSR, _) => "send a certificate signing request in spec.csr",
+        (Delivery::Sealed, _) => "send a public key in spec.sealTo",
+        (Delivery::Secret, Delivery::Sealed) => "leave spec.sealTo out to get a Secret",
+        (Delivery::Secret, _) => "leave spec.csr out to get a Secret",
+    }
 }
 
 /// Reads every duration once. A schema can be edited, so what it should have refused is refused here.

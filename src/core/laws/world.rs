@@ -249,7 +249,7 @@ fn in_millis(millis: i64) -> Timestamp {
 pub(super) fn lease_of(world: &Snapshot, grant: &crate::core::Grant) -> CredentialLeaseSpec {
     let floor = |time: Timestamp| Timestamp::from_second(time.as_second()).unwrap();
     CredentialLeaseSpec {
-        delivery: if world.request.spec.csr.is_some() { Delivery::CSR } else { Delivery::Secret },
+        delivery: world.request.spec.delivery(),
         policy: LeasePolicy {
             name: grant.policy.to_string(),
             uid: grant.policy_uid.clone(),

@@ -155,6 +155,13 @@ fn secret_request(namespace: &str) -> Value {
     request
 }
 
+/// A request that wants what it gets sealed.
+fn sealed_request(namespace: &str) -> Value {
+    let mut request = samples::request(namespace);
+    json_patch::merge(&mut request, &json!({"metadata": {"name": "sealed"}, "spec": {"csr": null, "sealTo": "a public key"}}));
+    request
+}
+
 /// A policy that names namespaces by label.
 fn selecting_policy() -> Value {
     let mut policy = samples::cluster_policy();
@@ -226,7 +233,7 @@ fn no_field_of_a_kind_is_left_out_of_the_samples() {
         object
     };
     let kinds = [
-        ("AccessRequest", vec![with(samples::request("a"), samples::request_status()), secret_request("a")]),
+        ("AccessRequest", vec![with(samples::request("a"), samples::request_status()), secret_request("a"), sealed_request("a")]),
         ("CredentialLease", vec![with(samples::lease("a"), samples::lease_status())]),
         ("CredentialClass", vec![with(samples::class(), samples::class_status()), brought_class()]),
         ("ClusterAccessPolicy", vec![with(samples::cluster_policy(), samples::policy_status()), selecting_policy()]),
@@ -253,6 +260,7 @@ async fn specs_are_bounded_to_the_character() {
     for (author, sample) in [
         (&pod, samples::request("kinds-bounds")),
         (&pod, secret_request("kinds-bounds")),
+        (&pod, sealed_request("kinds-bounds")),
         (&operator, samples::lease(home)),
         (&admin, samples::class()),
         (&admin, brought_class()),

@@ -28,6 +28,14 @@ fn specs() -> Vec<Case> {
         taken("a Secret of the default name", json!({"spec": {"csr": null}})),
         taken("a Secret of its own name", json!({"spec": {"csr": null, "secretName": "daypass-orders.db"}})),
         refused("csr and secretName", json!({"spec": {"secretName": "daypass-x"}}), "spec", "csr and secretName exclude each other"),
+        taken("a key to seal to", json!({"spec": {"csr": null, "sealTo": "a public key"}})),
+        refused("csr and sealTo", json!({"spec": {"sealTo": "a public key"}}), "spec", "csr and sealTo exclude each other"),
+        refused(
+            "sealTo and secretName",
+            json!({"spec": {"csr": null, "sealTo": "a public key", "secretName": "daypass-x"}}),
+            "spec",
+            "sealTo and secretName exclude each other",
+        ),
         refused(
             "a Secret of a foreign name",
             json!({"spec": {"csr": null, "secretName": "tls-orders"}}),

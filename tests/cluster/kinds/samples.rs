@@ -19,7 +19,8 @@ pub fn request_status() -> Value {
             "id": "0a1b", "time": "2026-11-24T10:00:00Z",
         },
         "credential": {
-            "delivery": "CSR", "secretName": "daypass-sample", "certificate": "a chain", "caBundle": "roots", "notBefore": "2026-11-24T10:00:00Z",
+            "delivery": "CSR", "secretName": "daypass-sample", "certificate": "a chain",
+            "sealed": {"version": 1, "suite": "KEM/KDF/AEAD", "enc": "a key", "ciphertext": "a credential"}, "caBundle": "roots", "notBefore": "2026-11-24T10:00:00Z",
             "expiresAt": "2026-11-24T10:15:00Z", "serial": "0a", "revocation": {"kind": "ExpiryOnly", "boundSeconds": 900},
         },
         "ended": {
