@@ -1,3 +1,4 @@
 //! Everything that touches keys.
 
+pub mod seal;
 pub mod x509;

@@ -15,7 +15,7 @@ mod leaf;
 mod managed;
 mod material;
 mod names;
-mod pem;
+pub(super) mod pem;
 mod profile;
 pub mod provenance;
 mod retired;

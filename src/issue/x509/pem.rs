@@ -1,6 +1,6 @@
 //! PEM, as strict as each use needs: strangers get exactly one block, platform teams may bring a chain.
 //!
-//! Never fails with the text that it was given. Called by `csr`, `key`, `material`, `authority` and `managed`.
+//! Never fails with the text that it was given. Called by `csr`, `key`, `material`, `authority`, `managed` and `issue::seal`.
 
 use data_encoding::BASE64;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -38,8 +38,9 @@ pub enum PemError {
     Base64,
 }
 
-/// Content of the one block that the text consists of. Nothing but white space may stand around it.
-pub(super) fn only_block(text: &str, label: &'static str) -> Result<Vec<u8>, PemError> {
+/// Content of the one block that the text consists of. Nothing but white space may stand around it. What a private key is to be wiped of is
+/// the result alone.
+pub(in crate::issue) fn only_block(text: &str, label: &'static str) -> Result<Vec<u8>, PemError> {
     let (begin, end) = (format!("-----BEGIN {label}-----"), format!("-----END {label}-----"));
     let text = text.trim_ascii();
     match text.matches("-----BEGIN ").count() {
@@ -59,7 +60,7 @@ pub(super) fn only_block(text: &str, label: &'static str) -> Result<Vec<u8>, Pem
     if !body.starts_with(['\n', '\r']) {
         return Err(PemError::Base64);
     }
-    let packed: Vec<u8> = body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let packed = Zeroizing::new(body.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<u8>>());
     BASE64.decode(&packed).map_err(|_| PemError::Base64)
 }
 
@@ -75,7 +76,7 @@ pub(super) fn encode_certificates<'a>(certificates: impl IntoIterator<Item = &'a
 }
 
 /// One block, in lines of 64 characters. Works on one buffer that never grows and wipes the other, so that it may be given a private key.
-pub(super) fn encode(label: &str, der: &[u8]) -> String {
+pub(in crate::issue) fn encode(label: &str, der: &[u8]) -> String {
     let base64 = Zeroizing::new(BASE64.encode(der));
     let mut text = String::with_capacity(base64.len() + base64.len() / 64 + 2 * label.len() + 40);
     text.extend(["-----BEGIN ", label, "-----\n"]);
