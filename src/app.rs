@@ -23,7 +23,7 @@ use crate::{
         identity::{self, IdentityError},
     },
     config::{ConfigError, ControllerArgs},
-    controller::{Operator, classes::Classes, notes::Notes, policies::Policies, queue::Queue, slots::Slots},
+    controller::{Operator, classes::Classes, notes::Notes, policies::Policies, queue::Queue, slots::Slots, tokens::Tokens},
     core::snapshot::GuardFacts,
     expr::Expressions,
     install::{OperatorName, guard as shipped},
@@ -108,12 +108,20 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     };
     let expressions = Expressions::start(2)
         .map_err(|error| AppError::System { what: "cannot start the threads that evaluate expressions".into(), error })?;
+    let mut reviewers = vec![ending.clone()];
+    for server in args.apiservers.iter().filter(|server| **server != config.cluster_url) {
+        let mut of_this_server = config.clone();
+        of_this_server.cluster_url = server.clone();
+        reviewers.push(build(&of_this_server)?);
+    }
     let guard = Guard::new(&guard_settings, clock.clone());
     let operator = Arc::new(Operator {
         world: World::default(),
         guard: guard.clone(),
         issuing: Writer::new(issuing.clone(), &settings.namespace),
         ending: Writer::new(ending, &settings.namespace),
+        reviewers,
+        tokens: Tokens::default(),
         expressions,
         policies: Policies::default(),
         classes: Classes::default(),
@@ -139,6 +147,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     tasks.spawn(named("the class loop", operator.clone().judge_classes()));
     tasks.spawn(named("the policy loop", operator.clone().judge_policies()));
     tasks.spawn(named("the sweeper", operator.clone().sweep()));
+    tasks.spawn(named("the sweeper of what tokens were bound to", operator.clone().sweep_bound()));
     tasks.spawn(named("the guard's consequences", guard_changes(operator.clone())));
     let (requests, leases, workers) = (operator.requests.clone(), operator.leases.clone(), operator.settings.workers);
     let worker = operator.clone();

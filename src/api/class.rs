@@ -27,17 +27,26 @@ use super::{Condition, Delivery, Ttl, request::Revocation};
     printcolumn(name = "Live", type_ = "integer", json_path = ".status.live"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("!has(self.x509) || !('Sealed' in self.delivery)").message("a certificate is not delivered Sealed: with delivery CSR its key never leaves the pod"))]
+#[x_kube(validation = Rule::new("has(self.x509) != has(self.serviceAccountToken)").message("give exactly one of x509 and serviceAccountToken"))]
+#[x_kube(validation = Rule::new("!has(self.x509) || duration(self.ttl.max) <= duration('15m')").message("ttl.max must be at most 15m: certificates of this class cannot be revoked before they expire"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.serviceAccountToken) || !has(self.serviceAccountToken.audiences) || self.serviceAccountToken.verifier == 'TokenReview' || duration(self.ttl.max) <= duration('15m')"
+).message("ttl.max must be at most 15m: who checks a token for audiences of its own without TokenReview does not notice that it was taken back. State verifier: TokenReview if it does ask"))]
+#[x_kube(validation = Rule::new("duration(self.ttl.max) <= duration('1h')").message("ttl.max must be at most 1h"))]
+#[x_kube(validation = Rule::new(
+    "!has(self.delivery) || self.delivery.all(d, has(self.x509) ? d in ['CSR', 'Secret'] : d in ['Sealed', 'Secret'])"
+).message("certificates are delivered by CSR or Secret, tokens by Sealed or Secret"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialClassSpec {
-    /// Lifetimes. Without a way to revoke, 15m is the ceiling.
+    /// Lifetimes. Without a way to revoke, 15m is the ceiling; for tokens that can be taken back 1h.
     #[serde(default)]
     pub ttl: ClassTtl,
-    /// Ways in which the credential may reach a pod. Secret puts a private key where everybody who may read Secrets (or make pods) in the
-    /// namespace can reach it; it has to be named aloud.
-    #[serde(default = "default_delivery")]
-    #[schemars(length(min = 1, max = 3), extend("x-kubernetes-list-type" = "set"))]
-    pub delivery: Vec<Delivery>,
+    /// Ways in which the credential may reach a pod: CSR or Secret for certificates, Sealed or Secret for tokens; default all but Secret.
+    /// Secret puts a key or token where everybody who may read Secrets (or make pods) in the namespace can reach it, and in readable form
+    /// into etcd; it has to be named aloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
+    pub delivery: Option<Vec<Delivery>>,
     /// Namespaces whose pods may ask at all; default every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_namespaces: Option<NamespaceSet>,
@@ -45,23 +54,51 @@ pub struct CredentialClassSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegate_to: Option<NamespaceSet>,
     /// The credential is an X.509 certificate.
-    pub x509: X509Spec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x509: Option<X509Spec>,
+    /// The credential is a token of a service account that the pod assumes for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_token: Option<TokenSpec>,
 }
 
-fn default_delivery() -> Vec<Delivery> {
-    vec![Delivery::CSR]
+/// What a class makes.
+#[derive(Clone, Copy, Debug)]
+pub enum Makes<'a> {
+    /// Certificates.
+    X509(&'a X509Spec),
+    /// Tokens of a service account.
+    Token(&'a TokenSpec),
+}
+
+impl CredentialClassSpec {
+    /// What the class makes; `None` where it names nothing, or too much, which its schema refuses.
+    pub fn makes(&self) -> Option<Makes<'_>> {
+        match (&self.x509, &self.service_account_token) {
+            (Some(x509), None) => Some(Makes::X509(x509)),
+            (None, Some(token)) => Some(Makes::Token(token)),
+            _ => None,
+        }
+    }
+
+    /// The ways in which the class delivers: those that it names, or the one that leaves nothing readable behind.
+    pub fn deliveries(&self) -> &[Delivery] {
+        match &self.delivery {
+            Some(named) => named,
+            None if self.x509.is_some() => &[Delivery::CSR],
+            None => &[Delivery::Sealed],
+        }
+    }
 }
 
 /// Lifetimes of a class.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[x_kube(validation = Rule::new("duration(self.default) <= duration(self.max)").message("ttl.default must not be longer than ttl.max"))]
-#[x_kube(validation = Rule::new("duration(self.max) <= duration('15m')").message("ttl.max must be at most 15m: certificates of this class cannot be revoked before they expire"))]
 #[serde(rename_all = "camelCase")]
 pub struct ClassTtl {
     /// Lifetime when neither request nor policy names one.
     #[serde(default = "default_ttl")]
     pub default: Ttl,
-    /// Longest lifetime; at most 15m.
+    /// Longest lifetime; at most 15m where the credential cannot be taken back, else 1h.
     #[serde(default = "max_ttl")]
     pub max: Ttl,
 }
@@ -146,6 +183,47 @@ pub enum Usage {
     ClientAuth,
     /// TLS server.
     ServerAuth,
+}
+
+/// Whose token a pod is given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenSpec {
+    /// Namespace of the service account: best one in which tenants run nothing, for whoever may make pods there is that account.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: String,
+    /// Name of the service account. The installation has to list it (`serviceAccounts` of the chart).
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Whom the token is for; the API server itself if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 512)), extend("x-kubernetes-list-type" = "set"))]
+    pub audiences: Option<Vec<String>>,
+    /// How they check it.
+    #[serde(default)]
+    pub verifier: Verifier,
+}
+
+/// How those for whom a token is meant check it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Verifier {
+    /// By its signature alone: a token that was taken back is accepted until its own end.
+    #[default]
+    Signature,
+    /// They ask the API server (TokenReview), which refuses a token that was taken back.
+    TokenReview,
+}
+
+impl TokenSpec {
+    /// Whom the token is for; empty: the API server itself.
+    pub fn audiences(&self) -> &[String] {
+        self.audiences.as_deref().unwrap_or_default()
+    }
+
+    /// Whoever checks the token learns that it was taken back. The API server always does.
+    pub fn revocable(&self) -> bool {
+        self.audiences().is_empty() || self.verifier == Verifier::TokenReview
+    }
 }
 
 /// Who signs the certificates of a class: exactly one of these.

@@ -37,8 +37,11 @@ use super::{Delivery, EndReason, Proof, Requester};
     ).message("a lease goes open, Revoking, Closed and never back")
 )]
 #[x_kube(validation = Rule::new(
-    "self.requestUID == oldSelf.requestUID && self.requestNamespace == oldSelf.requestNamespace && self.requestName == oldSelf.requestName && self.className == oldSelf.className && self.attempt == oldSelf.attempt && self.delivery == oldSelf.delivery && self.requester == oldSelf.requester && self.workload == oldSelf.workload && self.decisionID == oldSelf.decisionID && self.x509 == oldSelf.x509 && self.notBefore == oldSelf.notBefore"
+    "self.requestUID == oldSelf.requestUID && self.requestNamespace == oldSelf.requestNamespace && self.requestName == oldSelf.requestName && self.className == oldSelf.className && self.attempt == oldSelf.attempt && self.delivery == oldSelf.delivery && self.requester == oldSelf.requester && self.workload == oldSelf.workload && self.decisionID == oldSelf.decisionID && self.notBefore == oldSelf.notBefore"
 ).message("a lease is written once; only revoke, policy and a shorter expiresAt may follow"))]
+#[x_kube(validation = Rule::new("has(self.x509) != has(self.token)").message("a lease holds exactly one of x509 and token"))]
+#[x_kube(validation = Rule::new("has(self.x509) == has(oldSelf.x509) && (!has(self.x509) || self.x509 == oldSelf.x509)").message("what the certificate of a lease says never changes"))]
+#[x_kube(validation = Rule::new("has(self.token) == has(oldSelf.token) && (!has(self.token) || self.token == oldSelf.token)").message("what the token of a lease is bound to never changes"))]
 #[x_kube(validation = Rule::new("has(self.secret) == has(oldSelf.secret) && (!has(self.secret) || self.secret == oldSelf.secret)").message("the Secret of a lease never changes"))]
 #[x_kube(validation = Rule::new("self.expiresAt <= oldSelf.expiresAt").message("expiresAt can only shrink"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.revoke) || (has(self.revoke) && self.revoke == oldSelf.revoke)").message("revoke is set once"))]
@@ -76,8 +79,12 @@ pub struct CredentialLeaseSpec {
     /// The reserved Secret, for delivery Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<LeaseSecret>,
-    /// What the certificate will say.
-    pub x509: LeaseX509,
+    /// What the certificate will say, if the credential is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x509: Option<LeaseX509>,
+    /// What the token will be bound to, if the credential is a service account's token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<LeaseToken>,
     /// Start of validity, in whole seconds.
     pub not_before: Timestamp,
     /// End of validity, in whole seconds. Can only shrink.
@@ -141,6 +148,33 @@ pub struct LeaseX509 {
     pub not_after: Timestamp,
 }
 
+/// Everything that a service account's token rests on, fixed before it is minted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseToken {
+    /// Namespace of the service account that the pod assumes.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
+    /// Name of that service account.
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account: String,
+    /// Its UID: an account made anew under this name is another.
+    #[serde(rename = "serviceAccountUID")]
+    #[schemars(length(min = 1, max = 128))]
+    pub service_account_uid: String,
+    /// Whom the token is for; empty: the API server's own audiences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), inner(length(min = 1, max = 512)))]
+    pub audiences: Vec<String>,
+    /// The Secret in that namespace that the token is bound to: deleting it is what takes the token back.
+    pub bound_to: LeaseSecret,
+    /// Whoever checks the token asks the API server, so that it is refused once its Secret is gone. `false`: it may be accepted until
+    /// `notAfter`.
+    pub revocable: bool,
+    /// The token says no later end than this. The grant ends earlier (`expiresAt`): the API server mints nothing below ten minutes.
+    pub not_after: Timestamp,
+}
+
 /// The wish of a person to end a credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -195,6 +229,25 @@ pub struct CredentialLeaseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
+}
+
+impl CredentialLeaseSpec {
+    /// The end that the credential says of itself: past it everybody refuses it.
+    pub fn not_after(&self) -> Timestamp {
+        let of_token = || self.token.as_ref().map(|token| token.not_after);
+        self.x509.as_ref().map(|x509| x509.not_after).or_else(of_token).unwrap_or(self.expires_at)
+    }
+
+    /// Serial number of the certificate, if it is one.
+    pub fn serial(&self) -> Option<&str> {
+        self.x509.as_ref().map(|x509| x509.serial.as_str())
+    }
+
+    /// The delivered Secret is the one that the token is bound to.
+    pub fn delivers_what_it_is_bound_to(&self) -> bool {
+        let bound = self.token.as_ref().map(|token| &token.bound_to.uid);
+        bound.is_some() && bound == self.secret.as_ref().map(|secret| &secret.uid)
+    }
 }
 
 impl CredentialLease {

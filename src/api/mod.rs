@@ -27,6 +27,8 @@ pub use ttl::Ttl;
 pub const GROUP: &str = "daypass.dev";
 /// Label on every Secret that holds or will hold a credential: the UID of its AccessRequest.
 pub const LABEL_REQUEST_UID: &str = "daypass.dev/request-uid";
+/// Label on Secrets that nothing owns, which tokens are bound to: the hour in UTC (`2026-03-01T12`) after which nobody needs them.
+pub const LABEL_EXPIRY_HOUR: &str = "daypass.dev/expiry-hour";
 /// Label on Secrets of the operator's namespace that hold a certificate authority managed by Daypass.
 pub const LABEL_CA: &str = "daypass.dev/ca";
 /// Annotation that the admission policy *leave* asks for before the operator's namespace or a CRD is deleted.

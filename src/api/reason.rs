@@ -99,8 +99,21 @@ pub enum EndReason {
     NamespaceGone,
     /// The attempt was closed before its credential left the operator.
     NotReleased,
+    /// What came of minting the token is not known, so the attempt was closed; the next one follows.
+    Abandoned,
 }
-names!(EndReason { Expired, Completed, PodGone, IdentityRemoved, PolicyChanged, NodeLost, RevokedByPerson, NamespaceGone, NotReleased });
+names!(EndReason {
+    Expired,
+    Completed,
+    PodGone,
+    IdentityRemoved,
+    PolicyChanged,
+    NodeLost,
+    RevokedByPerson,
+    NamespaceGone,
+    NotReleased,
+    Abandoned,
+});
 
 /// What shows that a credential is refused from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -109,5 +122,9 @@ pub enum Proof {
     NotAfterPassed,
     /// The request became terminal before any status or Secret held the credential.
     NeverReleased,
+    /// A TokenReview with the token's audiences accepted it after the mint and refuses it now, on every API server that is known.
+    TokenRefused,
+    /// The Secret that the token is bound to has been gone for so long that no cache of an API server accepts the token any more.
+    BoundObjectGone,
 }
-names!(Proof { NotAfterPassed, NeverReleased });
+names!(Proof { NotAfterPassed, NeverReleased, TokenRefused, BoundObjectGone });

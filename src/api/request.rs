@@ -251,6 +251,8 @@ pub struct DecisionStatus {
 /// How a credential of a class can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RevocationKind {
+    /// It is refused within a bound after it was taken back.
+    Bounded,
     /// It cannot be taken back: it dies at its own end.
     ExpiryOnly,
 }
@@ -264,6 +266,14 @@ pub struct Revocation {
     /// Upper bound in seconds from the end of a grant to its being refused; for ExpiryOnly the longest life.
     #[schemars(range(min = 0, max = 86400))]
     pub bound_seconds: i64,
+}
+
+impl Revocation {
+    /// A token that is bound to a Secret is refused once that is gone: at once by an API server that has not seen it lately, within 10 s by
+    /// one that has it in its cache, and within 71 s where somebody's finalizer holds the Secret.
+    pub fn of_a_token() -> Self {
+        Self { kind: RevocationKind::Bounded, bound_seconds: 75 }
+    }
 }
 
 /// A credential that was issued.
@@ -289,11 +299,16 @@ pub struct CredentialStatus {
     pub ca_bundle: String,
     /// Start of validity (backdated by 30 s for clock skew).
     pub not_before: Timestamp,
-    /// End of validity: the credential is refused from here on.
+    /// End of the grant. A certificate is refused from here on by its own date; a token is taken back then.
     pub expires_at: Timestamp,
     /// Serial number of the certificate in lower-case hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
-    pub serial: String,
+    pub serial: Option<String>,
+    /// Id of the token: what the API server's audit log calls its credential-id, `JTI=` and a UUID.
+    #[serde(default, rename = "tokenID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub token_id: Option<String>,
     /// How it can be taken back.
     pub revocation: Revocation,
 }

@@ -193,7 +193,7 @@ fn print(args: &RequestArgs, granted: &Granted) {
             "{}",
             json!({
                 "outcome": "Granted", "namespace": namespace, "request": name, "className": args.class, "expiresAt": granted.expires_at,
-                "serial": credential.map(|c| &c.serial), "certificate": credential.and_then(|c| c.certificate.as_ref()),
+                "serial": credential.and_then(|c| c.serial.as_ref()), "certificate": credential.and_then(|c| c.certificate.as_ref()),
                 "caBundle": credential.map(|c| &c.ca_bundle), "dir": args.dir, "secretName": credential.and_then(|c| c.secret_name.as_ref()),
             })
         ),

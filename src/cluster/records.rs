@@ -78,6 +78,11 @@ impl Cached for PodRecord {
 }
 
 impl PodRecord {
+    /// None of its containers runs any more.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.phase.as_str(), "Succeeded" | "Failed")
+    }
+
     /// What is kept of a pod.
     pub fn of(pod: &Pod) -> Self {
         let spec = pod.spec.as_ref();

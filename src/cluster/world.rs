@@ -49,7 +49,7 @@ struct Index {
     request_by_uid: HashMap<String, Key>,
     /// Requester's username → its requests that nothing follows.
     finished_by_user: HashMap<String, BTreeSet<Key>>,
-    /// Request UID → its lease.
+    /// Request UID → its lease, the open one if there are several.
     lease_by_request: HashMap<String, Key>,
     /// Pod UID → its leases that are not closed.
     open_by_pod: HashMap<String, BTreeSet<Key>>,
@@ -99,9 +99,11 @@ impl World {
         };
         let (key, open) = (lease.key(), present && !lease.is_closed());
         let mut index = self.index();
-        if present {
+        // Of several attempts to serve one request the open one counts; there is at most one.
+        let of_request = index.lease_by_request.get(&lease.spec.request_uid);
+        if present && (open || of_request.is_none()) {
             index.lease_by_request.insert(lease.spec.request_uid.clone(), key.clone());
-        } else {
+        } else if !present && of_request == Some(&key) {
             index.lease_by_request.remove(&lease.spec.request_uid);
         }
         file(&mut index.open_by_pod, &lease.spec.requester.pod_uid, &key, open);
@@ -182,6 +184,12 @@ impl World {
             *by_class.entry(lease.spec.class_name.clone()).or_default() += 1;
         }
         (by_policy, by_class)
+    }
+
+    /// A pod that runs as this service account, the first by name; finished ones run no more.
+    pub fn pod_of_account(&self, namespace: &str, account: &str) -> Option<Arc<PodRecord>> {
+        let runs_as_it = |pod: &Arc<PodRecord>| pod.key.namespace == namespace && pod.service_account == account && !pod.is_finished();
+        self.pods.list().into_iter().filter(runs_as_it).min_by(|a, b| a.key.cmp(&b.key))
     }
 
     /// Every policy of both kinds that could concern a namespace.

@@ -14,11 +14,12 @@ use kube::ResourceExt;
 use super::{
     Generation, Operator,
     authorities::{Authorities, Unavailable, same_names},
+    intent::{MIN_TOKEN_LIFE, MINTED_WITHIN},
 };
 use crate::{
     api::{
         Condition, CredentialClass, CredentialClassSpec,
-        class::CaSpec,
+        class::{CaSpec, Makes, TokenSpec},
         condition::{self, ConditionStatus},
         request::{Revocation, RevocationKind},
     },
@@ -76,6 +77,14 @@ struct Judgement {
     warnings: Vec<String>,
 }
 
+impl Judgement {
+    /// It cannot issue. `passing`: nobody has to edit it.
+    fn not_ready(reason: &str, message: String, passing: bool) -> Self {
+        let facts = ClassFacts::NotReady { reason: reason.to_owned(), message: message.clone() };
+        Self { facts, not_ready: Some((reason.to_owned(), message)), passing, warnings: vec![] }
+    }
+}
+
 /// Between two looks when nothing seems to have changed: authorities age, counts move.
 const REFRESH: Duration = Duration::from_secs(15);
 
@@ -91,7 +100,8 @@ impl Operator {
             let named: BTreeMap<String, CaSpec> = records
                 .iter()
                 .filter_map(|record| record.class.as_ref().ok())
-                .map(|class| (class.spec.x509.ca.name(), class.spec.x509.ca.clone()))
+                .filter_map(|class| class.spec.x509.as_ref())
+                .map(|x509| (x509.ca.name(), x509.ca.clone()))
                 .collect();
             self.classes.authorities.refresh(&named, &self.world, &self.issuing, self.clock.now()).await;
             let same = same_names(&self.names_of(&records));
@@ -120,8 +130,8 @@ impl Operator {
 
     fn names_of(&self, records: &[Arc<ClassRecord>]) -> BTreeMap<String, BTreeSet<String>> {
         let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for class in records.iter().filter_map(|record| record.class.as_ref().ok()) {
-            let spec = &class.spec.x509;
+        let classes = records.iter().filter_map(|record| record.class.as_ref().ok());
+        for (class, spec) in classes.filter_map(|class| Some((class, class.spec.x509.as_ref()?))) {
             let name = class.name_any();
             let of_class = |text: &str| text.replace("{class}", &name);
             let parts = (
@@ -136,12 +146,7 @@ impl Operator {
     }
 
     fn judge(&self, record: &ClassRecord) -> Judgement {
-        let not_ready = |reason: &str, message: String, passing| Judgement {
-            facts: ClassFacts::NotReady { reason: reason.to_owned(), message: message.clone() },
-            not_ready: Some((reason.to_owned(), message)),
-            passing,
-            warnings: vec![],
-        };
+        let not_ready = Judgement::not_ready;
         let class = match &record.class {
             Ok(class) => class,
             Err(problem) => return not_ready("Unreadable", format!("this version cannot read the class: {problem}"), false),
@@ -151,10 +156,15 @@ impl Operator {
         {
             return not_ready("InvalidTTL", format!("spec.ttl.{}: {}", error.0, error.1), false);
         }
-        if let Err(problem) = x509::check(&class.spec.x509) {
+        let x509 = match class.spec.makes() {
+            Some(Makes::X509(x509)) => x509,
+            Some(Makes::Token(token)) => return self.judge_account(&class.spec, token),
+            None => return not_ready("NoCredential", "spec: give exactly one of x509 and serviceAccountToken".into(), false),
+        };
+        if let Err(problem) = x509::check(x509) {
             return not_ready("InvalidNames", format!("spec.{problem}"), false);
         }
-        match self.classes.authorities.get(&class.spec.x509.ca.name()) {
+        match self.classes.authorities.get(&x509.ca.name()) {
             Err(Unavailable { reason, message, momentary: true }) => {
                 Judgement { facts: ClassFacts::Unjudged, not_ready: Some((reason.to_owned(), message)), passing: true, warnings: vec![] }
             }
@@ -175,6 +185,36 @@ impl Operator {
         }
     }
 
+    /// Whether the service account can be assumed, and whether that gives anything that is not there for the taking anyway.
+    fn judge_account(&self, spec: &CredentialClassSpec, token: &TokenSpec) -> Judgement {
+        let whose = format!("{}/{}", token.namespace, token.name);
+        if token.namespace == self.settings.namespace {
+            let message = format!(
+                "spec.serviceAccountToken.namespace: nobody assumes an account of {}, the namespace of Daypass itself",
+                token.namespace
+            );
+            return Judgement::not_ready("OwnNamespace", message, false);
+        }
+        let Some(account) = self.world.service_accounts.get(&Key::new(&token.namespace, &token.name)) else {
+            let message = format!("spec.serviceAccountToken: there is no service account {whose}: create it, or correct the name");
+            return Judgement::not_ready("AccountMissing", message, true);
+        };
+        let mut warnings = vec![];
+        if let Some(pod) = self.world.pod_of_account(&token.namespace, &token.name) {
+            warnings.push(format!(
+                "StandingAccess: pod {} runs as service account {whose} and holds a token of it as long as it runs: what this class lends for a while is there for the taking; keep the account for this class alone",
+                pod.key.name
+            ));
+        }
+        if let Some(secret) = account.json.pointer("/secrets/0/name").and_then(|name| name.as_str()) {
+            warnings.push(format!(
+                "StandingAccess: service account {whose} names Secret {secret}, which holds a token of it that never ends: delete it"
+            ));
+        }
+        let facts = ClassFacts::Ready { spec: Box::new(spec.clone()), not_after: jiff::Timestamp::MAX };
+        Judgement { facts, not_ready: None, passing: false, warnings }
+    }
+
     async fn report_class(&self, record: &ClassRecord, judgement: &Judgement, guard: &GuardFacts, live: i64) {
         let Ok(class) = &record.class else {
             tracing::warn!(class = record.key().name, "this version cannot read the class: nothing is issued from it");
@@ -185,13 +225,13 @@ impl Operator {
         next.observed_generation = record.metadata.generation;
         next.live = Some(live);
         next.warnings = judgement.warnings.iter().take(16).map(|w| condition::truncate(w, 512)).collect();
-        next.revocation = Some(Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(&class.spec).as_secs() });
+        next.revocation = Some(revocation_of(&class.spec));
         let open = guard_is_open(guard, &held.conditions);
         let (health, reason, message) = match (&judgement.not_ready, &open) {
             (Some((reason, message)), _) if judgement.passing => (Health::Reconciling, reason.as_str(), message.clone()),
             (Some((reason, message)), _) => (Health::Stalled, reason.as_str(), message.clone()),
             (None, Some(problem)) => (Health::Reconciling, "GuardNotInForce", format!("nothing is issued: {problem}")),
-            (None, None) => (Health::Ready, "Issuing", "certificates of this class can be issued".to_owned()),
+            (None, None) => (Health::Ready, "Issuing", "credentials of this class can be issued".to_owned()),
         };
         let mut conditions = Conditions::new(&held.conditions, record.metadata.generation, self.clock.now());
         conditions.stand(health, reason, &message);
@@ -227,7 +267,19 @@ fn guard_is_open(guard: &GuardFacts, held: &[Condition]) -> Option<String> {
     }
 }
 
-/// Longest life of a certificate of the class.
+/// How, and how fast, a credential of the class can be taken back.
+fn revocation_of(spec: &CredentialClassSpec) -> Revocation {
+    match spec.makes() {
+        Some(Makes::Token(token)) if token.revocable() => Revocation::of_a_token(),
+        // The API server mints no token below ten minutes.
+        Some(Makes::Token(_)) => {
+            Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(spec).max(MIN_TOKEN_LIFE + MINTED_WITHIN).as_secs() }
+        }
+        _ => Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(spec).as_secs() },
+    }
+}
+
+/// Longest life of a credential of the class.
 fn longest(spec: &CredentialClassSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.ttl.max.parse().map_or(900, |max| max.as_secs() as i64))
 }

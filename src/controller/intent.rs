@@ -8,13 +8,27 @@ use super::{Operator, observe::Observation};
 use crate::{
     api::{
         AccessRequest, CredentialLease, CredentialLeaseSpec,
+        class::{TokenSpec, X509Spec},
         condition::truncate,
-        lease::{LeasePolicy, LeaseSecret, LeaseX509},
+        lease::{LeasePolicy, LeaseSecret, LeaseToken, LeaseX509},
     },
     cluster::{act::Reserved, cache::Cached},
     core::{Grant, decide::BACKDATE},
     issue::x509::{Leaf, Names, Serial},
 };
+
+/// The API server mints no token with a shorter life than this.
+pub(super) const MIN_TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(600);
+/// A token is minted this soon after its intent was written down, or not at all: so much later than the lease says it could end.
+pub(super) const MINTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
+
+/// What will be made, where it is fixed in a lease.
+pub(super) enum Made<'a> {
+    /// A certificate with these names and this serial number.
+    X509(&'a X509Spec, &'a Names, &'a Serial),
+    /// A token of the account with this UID, bound to this Secret.
+    Token(&'a TokenSpec, &'a str, &'a Reserved),
+}
 
 /// An id for the decision log: 128 random bits in hex.
 pub fn decision_id() -> String {
@@ -31,18 +45,34 @@ impl Operator {
         request: &AccessRequest,
         observed: &Observation,
         grant: &Grant,
-        names: &Names,
+        made: &Made<'_>,
         reserved: Option<&Reserved>,
-        serial: &Serial,
+        attempt: i64,
     ) -> CredentialLeaseSpec {
         let begin = Timestamp::from_second(self.clock.now().as_second()).unwrap_or_default();
         let end = (begin + SignedDuration::from_secs(grant.ttl.as_secs() as i64)).min(grant.not_after);
         let end = Timestamp::from_second(end.as_second()).unwrap_or(begin);
+        let secret = |reserved: &Reserved| LeaseSecret { name: reserved.name.clone(), uid: reserved.uid.clone() };
+        let (x509, token) = match made {
+            Made::X509(class, names, serial) => (Some(certificate(class, names, serial, end)), None),
+            Made::Token(class, account_uid, bound) => {
+                let token = LeaseToken {
+                    namespace: class.namespace.clone(),
+                    service_account: class.name.clone(),
+                    service_account_uid: (*account_uid).to_owned(),
+                    audiences: class.audiences().to_vec(),
+                    bound_to: secret(bound),
+                    revocable: class.revocable(),
+                    not_after: end.max(begin + MIN_TOKEN_LIFE) + MINTED_WITHIN,
+                };
+                (None, Some(token))
+            }
+        };
         CredentialLeaseSpec {
             request_namespace: request.namespace().unwrap_or_default(),
             request_name: request.name_any(),
             request_uid: request.object_uid().to_owned(),
-            attempt: 0,
+            attempt,
             class_name: request.spec.class_name.clone(),
             delivery: request.delivery(),
             requester: request.spec.requester.clone(),
@@ -54,15 +84,9 @@ impl Operator {
                 hash: grant.policy_hash.clone(),
             },
             decision_id: decision_id(),
-            secret: reserved.map(|r| LeaseSecret { name: r.name.clone(), uid: r.uid.clone() }),
-            x509: LeaseX509 {
-                ca: grant.class.x509.ca.name(),
-                serial: serial.to_string(),
-                uri: names.uri.clone(),
-                common_name: names.common_name.clone(),
-                dns_names: names.dns_names.clone(),
-                not_after: end,
-            },
+            secret: reserved.map(secret),
+            x509,
+            token,
             not_before: begin - BACKDATE,
             expires_at: end,
             revoke: None,
@@ -70,33 +94,46 @@ impl Operator {
     }
 }
 
-/// What of a lease that was written down earlier goes beyond what would be written now.
+fn certificate(class: &X509Spec, names: &Names, serial: &Serial, end: Timestamp) -> LeaseX509 {
+    LeaseX509 {
+        ca: class.ca.name(),
+        serial: serial.to_string(),
+        uri: names.uri.clone(),
+        common_name: names.common_name.clone(),
+        dns_names: names.dns_names.clone(),
+        not_after: end,
+    }
+}
+
+/// What of a lease for a certificate that was written down earlier goes beyond what would be written now.
 pub(super) fn exceeds(held: &CredentialLeaseSpec, now: &CredentialLeaseSpec, grant: &Grant) -> Option<&'static str> {
     let names = |spec: &CredentialLeaseSpec| {
-        (spec.x509.ca.clone(), spec.x509.uri.clone(), spec.x509.common_name.clone(), spec.x509.dns_names.clone())
+        let said = |x509: &LeaseX509| (x509.ca.clone(), x509.uri.clone(), x509.common_name.clone(), x509.dns_names.clone());
+        spec.x509.as_ref().map(said)
     };
-    let life = held.x509.not_after.duration_since(held.not_before + BACKDATE);
+    let life = held.not_after().duration_since(held.not_before + BACKDATE);
     if held.policy.name != now.policy.name || held.policy.uid != now.policy.uid {
         return Some("another policy");
     }
     if names(held) != names(now) {
         return Some("other names or another authority");
     }
-    if life.as_secs() > grant.ttl.as_secs() as i64 || held.x509.not_after > grant.not_after {
+    if life.as_secs() > grant.ttl.as_secs() as i64 || held.not_after() > grant.not_after {
         return Some("a longer life");
     }
     None
 }
 
 /// What the certificate of a lease says.
-pub(super) fn leaf_of(lease: &CredentialLease, grant: &Grant) -> Result<Leaf, String> {
+pub(super) fn leaf_of(lease: &CredentialLease, class: &X509Spec) -> Result<Leaf, String> {
     let spec = &lease.spec;
+    let Some(x509) = &spec.x509 else { return Err("the lease is not for a certificate".into()) };
     Ok(Leaf {
-        names: Names { uri: spec.x509.uri.clone(), common_name: spec.x509.common_name.clone(), dns_names: spec.x509.dns_names.clone() },
-        serial: Serial::parse(&spec.x509.serial).map_err(|error| error.to_string())?,
+        names: Names { uri: x509.uri.clone(), common_name: x509.common_name.clone(), dns_names: x509.dns_names.clone() },
+        serial: Serial::parse(&x509.serial).map_err(|error| error.to_string())?,
         not_before: spec.not_before,
-        not_after: spec.x509.not_after,
-        usages: grant.class.x509.usages.clone(),
+        not_after: x509.not_after,
+        usages: class.usages.clone(),
         request_uid: spec.request_uid.clone(),
         class: spec.class_name.clone(),
     })
@@ -122,7 +159,7 @@ mod tests {
         let mut spec = fixture::lease(&grant.policy.to_string());
         spec.policy = LeasePolicy { name: grant.policy.to_string(), uid: grant.policy_uid.clone(), generation: 1, hash: String::new() };
         spec.not_before = begin - BACKDATE;
-        spec.x509.not_after = begin + SignedDuration::from_secs(seconds);
+        spec.x509.as_mut().unwrap().not_after = begin + SignedDuration::from_secs(seconds);
         spec
     }
 
@@ -139,9 +176,9 @@ mod tests {
         other.policy.uid = "another".into();
         assert_eq!(exceeds(&other, &now, &grant), Some("another policy"));
         let mut other = now.clone();
-        other.x509.common_name = Some("root".into());
+        other.x509.as_mut().unwrap().common_name = Some("root".into());
         assert_eq!(exceeds(&other, &now, &grant), Some("other names or another authority"));
-        grant.not_after = now.x509.not_after - SignedDuration::from_secs(1);
+        grant.not_after = now.not_after() - SignedDuration::from_secs(1);
         assert_eq!(exceeds(&now, &now, &grant), Some("a longer life"), "the authority ends before it would");
     }
 }

@@ -12,21 +12,25 @@ use super::{Operator, queue::Next};
 use crate::{
     api::{
         AccessRequest, CredentialLease, EndReason, FailureReason, Proof, RequestState,
-        lease::{CredentialLeaseStatus, LeaseState},
+        lease::{CredentialLeaseStatus, LeaseSecret, LeaseState},
     },
     cluster::{
         ApiError,
+        act::{Seen, review},
         cache::{Cached, Change, Key, Presence},
         records::{prune_lease, prune_request},
     },
     core::{
-        lifecycle::{self, Ending, Facts, PodFact, RequestFact, SecretFact, Step},
+        lifecycle::{self, Ending, Facts, PodFact, RequestFact, SecretFact, Step, TokenFact},
         status,
     },
 };
 
 /// Steps of one look: more would be a rule that goes in circles.
 const MOST_STEPS: usize = 12;
+
+/// Between two looks at whether a token is refused.
+const REVIEW_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 /// So long after a certificate's end deleting its Secret is tried again although it is refused: an API server that has just started refuses
 /// everybody until it has read its roles.
@@ -46,22 +50,19 @@ impl Operator {
     }
 
     async fn end_what_is_due(&self, name: &str) -> Result<Next, ApiError> {
-        // A Secret that cannot be deleted keeps nobody from being told, and the certificate's end from being proven.
-        let mut stuck = None;
+        // A Secret that cannot be deleted keeps nobody from being told, and the credential's own end from being proven.
+        let mut stuck = Stuck::default();
         for _ in 0..MOST_STEPS {
             let Some(lease) = self.world.leases.get(&Key::new(&self.settings.namespace, name)) else {
                 return Ok(Next::Done);
             };
             let request = self.request_of(&lease).await;
-            let facts = self.facts(&lease, &request, stuck.as_ref()).await;
-            match (lifecycle::step(&facts), stuck.take()) {
+            let facts = self.facts(&lease, &request, &stuck).await;
+            match (lifecycle::step(&facts), stuck.any()) {
                 (Step::Wait(_), _) if lease.is_closed() => return self.retain_lease(&lease, &request).await,
-                (Step::Wait(_), Some(error)) => return Err(error),
+                (Step::Wait(_), Some(error)) => return Err(error.clone()),
                 (Step::Wait(until), None) => return Ok(until.map_or(Next::Done, Next::At)),
-                (step, still_stuck) => {
-                    stuck = still_stuck;
-                    self.carry_out_step(step, &lease, &request, &mut stuck).await?;
-                }
+                (step, _) => self.carry_out_step(step, &lease, &request, &mut stuck).await?,
             }
         }
         Err(ApiError::Conflict(format!("lease {name} did not settle in {MOST_STEPS} steps")))
@@ -72,16 +73,22 @@ impl Operator {
         step: Step,
         lease: &CredentialLease,
         request: &Presence<AccessRequest>,
-        stuck: &mut Option<ApiError>,
+        stuck: &mut Stuck,
     ) -> Result<(), ApiError> {
         match step {
             Step::Wait(_) => Ok(()),
             Step::Fence(ending) => self.fence(lease, request, &ending).await,
             Step::Mark(ending) => self.mark(lease, &ending).await,
+            Step::DeleteBound => {
+                stuck.bound = self.delete_bound(lease).await.err();
+                Ok(())
+            }
             Step::DeleteSecret => {
-                if let Err(error) = self.delete_secret(lease).await {
-                    *stuck = Some(error);
-                }
+                stuck.secret = self.delete_secret(lease).await.err();
+                Ok(())
+            }
+            Step::Review => {
+                self.review(lease).await;
                 Ok(())
             }
             Step::Close(ending, proof) => self.close(lease, &ending, proof).await,
@@ -101,15 +108,17 @@ impl Operator {
         }
     }
 
-    async fn facts<'l>(&self, lease: &'l CredentialLease, request: &Presence<AccessRequest>, stuck: Option<&ApiError>) -> Facts<'l> {
-        let spec = &lease.spec;
+    async fn facts<'l>(&self, lease: &'l CredentialLease, request: &Presence<AccessRequest>, stuck: &Stuck) -> Facts<'l> {
+        let (spec, name) = (&lease.spec, lease.name_any());
         let clocks = self.clock.read();
         let open = lease.state().is_none();
         let request = match request {
+            Presence::Present(request) if spec.token.is_some() && served_by_another(request, lease) => RequestFact::ServedByAnother,
             Presence::Present(request) => RequestFact::There(request.state()),
             Presence::Gone => RequestFact::Gone,
             Presence::Unseen | Presence::Unknown => RequestFact::Unknown,
         };
+        let after_end = clocks.own.duration_since(spec.not_after());
         let terminating = self.world.namespaces.get(&Key::new("", &spec.request_namespace)).is_some_and(|n| n.terminating);
         let mut facts = Facts {
             own: clocks.own,
@@ -121,20 +130,23 @@ impl Operator {
             pod: PodFact::Unknown,
             namespace_terminating: terminating,
             account_gone: false,
+            assumed_gone: false,
             node_gone: false,
             verdict: None,
-            secret: secret_fact(self.notes.secret_gone(&lease.name_any()), stuck, clocks.own.duration_since(spec.x509.not_after)),
+            secret: secret_fact(self.notes.secret_gone(&name), stuck.secret.as_ref(), after_end),
+            bound: secret_fact(self.tokens.bound_is_gone(&name), stuck.bound.as_ref(), after_end),
+            token: self.tokens.fact(&name, clocks.own),
         };
         if !open || lifecycle::cause(&facts).is_some() {
             return facts;
         }
         facts.pod = self.pod_fact(lease).await;
         facts.account_gone = self.account_gone(lease).await;
+        facts.assumed_gone = self.assumed_gone(lease).await;
         facts.node_gone = self.node_gone(lease).await;
-        // While the request is unanswered the request loop judges it; two judges of one moment could disagree.
-        if facts.request != RequestFact::There(RequestState::Pending) {
-            facts.verdict = self.notes.verdict(&lease.name_any());
-        }
+        // While the request is unanswered the request loop judges it; two judges of one moment could disagree. An attempt is abandoned by it.
+        let pending = facts.request == RequestFact::There(RequestState::Pending);
+        facts.verdict = self.notes.verdict(&name).filter(|(reason, _)| !pending || *reason == EndReason::Abandoned);
         facts
     }
 
@@ -153,10 +165,20 @@ impl Operator {
     async fn account_gone(&self, lease: &CredentialLease) -> bool {
         let requester = &lease.spec.requester;
         let Some((namespace, name)) = requester.service_account() else { return false };
-        match self.world.service_accounts.presence(&Key::new(namespace, name), &requester.uid) {
+        self.no_account(namespace, name, &requester.uid).await
+    }
+
+    /// The account that its token is of.
+    async fn assumed_gone(&self, lease: &CredentialLease) -> bool {
+        let Some(token) = &lease.spec.token else { return false };
+        self.no_account(&token.namespace, &token.service_account, &token.service_account_uid).await
+    }
+
+    async fn no_account(&self, namespace: &str, name: &str, uid: &str) -> bool {
+        match self.world.service_accounts.presence(&Key::new(namespace, name), uid) {
             Presence::Present(_) | Presence::Unknown => false,
             Presence::Gone => true,
-            Presence::Unseen => self.ending.certainly_gone::<ServiceAccount>(Some(namespace), name, &requester.uid).await,
+            Presence::Unseen => self.ending.certainly_gone::<ServiceAccount>(Some(namespace), name, uid).await,
         }
     }
 
@@ -172,9 +194,9 @@ impl Operator {
         }
     }
 
-    /// The request's namespace is gone; one of that name that is younger than the lease is another.
-    fn namespace_went(&self, lease: &CredentialLease) -> bool {
-        let Some(namespace) = self.world.namespaces.get(&Key::new("", &lease.spec.request_namespace)) else {
+    /// This namespace is gone; one of that name that is younger than the lease is another.
+    fn namespace_went(&self, name: &str, lease: &CredentialLease) -> bool {
+        let Some(namespace) = self.world.namespaces.get(&Key::new("", name)) else {
             return self.world.namespaces.synced();
         };
         let made = namespace.json.pointer("/metadata/creationTimestamp").and_then(|t| t.as_str()?.parse::<Timestamp>().ok());
@@ -214,15 +236,50 @@ impl Operator {
 
     async fn delete_secret(&self, lease: &CredentialLease) -> Result<(), ApiError> {
         if let Some(secret) = &lease.spec.secret {
-            match self.ending.delete_secret(&lease.spec.request_namespace, &secret.name, &secret.uid).await {
-                Ok(()) => {}
-                // The right to delete it stood in the namespace and went with it, like everything else that was there.
-                Err(ApiError::Forbidden(_)) if self.namespace_went(lease) => {}
-                Err(error) => return Err(error),
-            }
+            self.delete_one(lease, &lease.spec.request_namespace, secret).await?;
         }
         self.notes.secret_went(&lease.name_any());
         Ok(())
+    }
+
+    /// Takes a token back: the API server refuses it once what it is bound to is gone.
+    async fn delete_bound(&self, lease: &CredentialLease) -> Result<(), ApiError> {
+        if let Some(token) = &lease.spec.token {
+            self.delete_one(lease, &token.namespace, &token.bound_to).await?;
+        }
+        self.tokens.bound_went(&lease.name_any(), self.clock.now());
+        if lease.spec.delivers_what_it_is_bound_to() {
+            self.notes.secret_went(&lease.name_any());
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, lease: &CredentialLease, namespace: &str, secret: &LeaseSecret) -> Result<(), ApiError> {
+        match self.ending.delete_secret(namespace, &secret.name, &secret.uid).await {
+            // The right to delete it stood in the namespace and went with it, like everything else that was there.
+            Err(ApiError::Forbidden(_)) if self.namespace_went(namespace, lease) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Asks every API server whether it still accepts the token. One that does not answer leaves it to time.
+    async fn review(&self, lease: &CredentialLease) {
+        let (name, now) = (lease.name_any(), self.clock.now());
+        let unseen = TokenFact::Unseen { gone_since: now };
+        let (Some(held), Some(token)) = (self.tokens.accepted(&name), &lease.spec.token) else {
+            return self.tokens.reviewed(&name, unseen);
+        };
+        let asked = self.reviewers.iter().map(|server| review(server, &held.token, &token.audiences));
+        let answers = futures::future::join_all(asked).await;
+        let fact = if answers.iter().any(|answer| matches!(answer, Ok(Seen::Accepted(_)))) {
+            TokenFact::Accepted { again: self.clock.now() + REVIEW_AGAIN }
+        } else if let Some(error) = answers.iter().find_map(|answer| answer.as_ref().err()) {
+            tracing::warn!(lease = name, %error, "cannot ask whether the token is refused: its end is proven by time");
+            unseen
+        } else {
+            TokenFact::Refused
+        };
+        self.tokens.reviewed(&name, fact);
     }
 
     async fn close(&self, lease: &CredentialLease, ending: &Ending, proof: Proof) -> Result<(), ApiError> {
@@ -243,6 +300,11 @@ impl Operator {
             seconds_to_dead = lag.as_secs_f64(), "ended"
         );
         self.metrics.ended(ending.reason.as_str(), proof.as_str(), lag);
+        self.tokens.forget(&lease.name_any());
+        // The next attempt may begin.
+        if ending.reason == EndReason::Abandoned {
+            self.requests.add(&lease.spec.request_namespace, &lease.spec.request_uid);
+        }
         Ok(())
     }
 
@@ -292,8 +354,27 @@ impl Operator {
 
     pub(super) fn forget(&self, lease: &CredentialLease) {
         self.notes.forget_lease(&lease.name_any());
+        self.tokens.forget(&lease.name_any());
         self.notes.forget_request(&lease.spec.request_uid);
     }
+}
+
+/// What could not be deleted in this look.
+#[derive(Default)]
+struct Stuck {
+    bound: Option<ApiError>,
+    secret: Option<ApiError>,
+}
+
+impl Stuck {
+    fn any(&self) -> Option<&ApiError> {
+        self.bound.as_ref().or(self.secret.as_ref())
+    }
+}
+
+/// What the request holds, or held, came from another attempt.
+fn served_by_another(request: &AccessRequest, lease: &CredentialLease) -> bool {
+    matches!(request.state(), RequestState::Active | RequestState::Revoking | RequestState::Ended) && !status::serves(request, lease)
 }
 
 /// What is known of a Secret whose deletion may just have failed, this long after its certificate's end.

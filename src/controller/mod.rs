@@ -1,9 +1,10 @@
 //! The loops: each observes, lets `core` decide, and acts. One file a loop; none of them knows another, they meet in the ledger.
 //!
-//! `request` answers new requests, `grant` carries an Allow out, `judge` judges live grants again, `lease` ends what has to end, `classes`
+//! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends what has to end, `classes`
 //! and `policies` judge what people wrote, `sweep` looks again at what no event may have told, `watches` feeds them all.
 
 pub mod authorities;
+mod certificate;
 pub mod classes;
 pub mod grant;
 mod intent;
@@ -18,6 +19,8 @@ pub mod request;
 pub mod retention;
 pub mod slots;
 pub mod sweep;
+mod token;
+pub mod tokens;
 pub mod watches;
 
 use std::{sync::Arc, time::Duration};
@@ -74,6 +77,10 @@ pub struct Operator {
     pub issuing: Writer,
     /// Writes ends, over connections of its own.
     pub ending: Writer,
+    /// Every API server that is known, to be asked whether it still accepts a token.
+    pub reviewers: Vec<kube::Client>,
+    /// Tokens that are not proven dead.
+    pub tokens: tokens::Tokens,
     /// Evaluates policies' expressions.
     pub expressions: Expressions,
     /// Policies, compiled.

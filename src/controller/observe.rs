@@ -24,7 +24,7 @@ use crate::{
         snapshot::{ClassFacts, GuardFacts, NamespaceFacts, PodFacts, PolicyFacts, RequestFacts, Snapshot},
     },
     expr::{Expressions, Inputs},
-    issue::x509,
+    issue::{seal::SealKey, x509},
 };
 
 /// A snapshot with what the next steps need of the same moment.
@@ -37,6 +37,8 @@ pub struct Observation {
     pub names: Option<x509::Names>,
     /// The key of a usable CSR.
     pub key: Option<x509::RequestedKey>,
+    /// The key that a token is sealed to, if it can be.
+    pub seal_to: Option<SealKey>,
     /// The epoch in which all this was looked at: what changes later has it judged again.
     pub epoch: u64,
 }
@@ -103,7 +105,7 @@ impl Operator {
         let Some(request) = self.world.request(&spec.request_uid) else { return Ok(None) };
         let class = self.classes.facts(&self.world, &spec.class_name);
         let mut observation = self.observer().observe(&request, pod, class).await?;
-        observation.snapshot.csr_problem = None;
+        (observation.snapshot.csr_problem, observation.snapshot.seal_problem) = (None, None);
         Ok(Some(observation))
     }
 
@@ -149,15 +151,16 @@ impl Observer<'_> {
         };
         let namespace = self.world.namespaces.get(&Key::new("", &request.namespace));
         let names = match &class {
-            ClassFacts::Ready { spec, .. } => {
-                match x509::names(&spec.x509, &request.spec.class_name, &request.spec.requester, self.cluster) {
+            ClassFacts::Ready { spec, .. } => match &spec.x509 {
+                Some(x509) => match x509::names(x509, &request.spec.class_name, &request.spec.requester, self.cluster) {
                     Ok(names) => Some(names),
                     Err(problem) => {
                         class = ClassFacts::NotReady { reason: "NamesDoNotFit".into(), message: problem.to_string() };
                         None
                     }
-                }
-            }
+                },
+                None => None,
+            },
             _ => None,
         };
         let (key, csr_problem) = match (&request.spec.csr, &names) {
@@ -166,6 +169,11 @@ impl Observer<'_> {
                 Err(problem) => (None, Some(problem.to_string())),
             },
             _ => (None, None),
+        };
+        let (seal_to, seal_problem) = match request.spec.seal_to.as_deref().map(SealKey::parse) {
+            Some(Ok(key)) => (Some(key), None),
+            Some(Err(problem)) => (None, Some(problem.to_string())),
+            None => (None, None),
         };
         let mut snapshot = Snapshot {
             now: self.now,
@@ -176,6 +184,7 @@ impl Observer<'_> {
             pod: pod.facts,
             requester_gone: self.requester_gone(&request.spec.requester),
             csr_problem,
+            seal_problem,
             policies: vec![],
             request,
         };
@@ -201,7 +210,7 @@ impl Observer<'_> {
             }
             snapshot.policies.push(facts);
         }
-        Ok(Observation { snapshot, workload, names, key, epoch: self.epoch })
+        Ok(Observation { snapshot, workload, names, key, seal_to, epoch: self.epoch })
     }
 
     async fn evaluate(&self, compiled: &Compiled, facts: &mut PolicyFacts, inputs: &Arc<Inputs>) {

@@ -13,9 +13,14 @@ use super::{
 };
 use crate::{
     api::{AccessRequest, Delivery, FailureReason, RequestState},
-    cluster::{ApiError, cache::Cached, events},
+    cluster::{
+        ApiError,
+        act::{Form, Place},
+        cache::{Cached, Key},
+        events,
+    },
     core::{
-        Decision, Denial, Verdict, decide,
+        Decision, Denial, Verdict, decide, names,
         snapshot::{ClassFacts, GuardFacts, Snapshot},
         status::{self, Stamp},
     },
@@ -211,10 +216,27 @@ impl Operator {
     /// Deletes the reserve of a request that was refused or failed and has no lease.
     async fn drop_reserve(&self, request: &AccessRequest) -> Result<(), ApiError> {
         let came_to_nothing = matches!(request.state(), RequestState::Denied | RequestState::Failed);
-        if !came_to_nothing || request.delivery() != Delivery::Secret || self.world.lease_of(request.object_uid()).is_some() {
+        if !came_to_nothing || self.world.lease_of(request.object_uid()).is_some() {
             return Ok(());
         }
-        self.ending.drop_reserve(request, &request.wanted_secret_name()).await
+        for (namespace, name) in self.reserves_of(request) {
+            let place = Place { request, namespace: &namespace, name: &name, form: Form::Token, over: None };
+            self.ending.drop_reserve(place).await?;
+        }
+        Ok(())
+    }
+
+    /// Namespaces and names of the Secrets that serving a request reserves first.
+    fn reserves_of(&self, request: &AccessRequest) -> Vec<(String, String)> {
+        let own = request.namespace().unwrap_or_default();
+        let delivered = (request.delivery() == Delivery::Secret).then(|| (own, request.wanted_secret_name()));
+        let class = self.world.classes.get(&Key::new("", &request.spec.class_name));
+        let lends = class.as_ref().and_then(|record| record.class.as_ref().ok()?.spec.service_account_token.as_ref());
+        // Where the account is the pod's neighbour, the delivered Secret is what the token is bound to.
+        let bound = lends
+            .filter(|token| delivered.as_ref().is_none_or(|(namespace, _)| *namespace != token.namespace))
+            .map(|token| (token.namespace.clone(), names::bound_secret_name(&self.settings.installation, request.object_uid(), 0)));
+        delivered.into_iter().chain(bound).collect()
     }
 
     /// A reserve of an earlier process, or of this one, may be there. A request that this process has met as new and has not reserved for

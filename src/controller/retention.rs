@@ -68,7 +68,7 @@ impl Operator {
         let keep = self.settings.retention;
         let clean = matches!(status.reason, Some(EndReason::Expired | EndReason::Completed));
         let closed = status.closed_time.unwrap_or(lease.spec.expires_at);
-        let due = (closed + if clean { keep.clean } else { keep.other }).max(lease.spec.x509.not_after + SKEW);
+        let due = (closed + if clean { keep.clean } else { keep.other }).max(lease.spec.not_after() + SKEW);
         let now = self.clock.read().latest();
         match request {
             // The request first: a late replica that still sees it must meet the tombstone.

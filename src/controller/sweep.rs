@@ -1,14 +1,29 @@
 //! Looks again at everything now and then: what no event has told, a clock that was stepped, a verdict that time alone has changed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use jiff::SignedDuration;
 use kube::ResourceExt;
 
 use super::Operator;
-use crate::{api::RequestState, cluster::cache::Cached};
+use crate::{
+    api::RequestState,
+    cluster::{ApiError, act::expiry_hour, cache::Cached},
+};
 
 /// Between two sweeps.
 const EVERY: Duration = Duration::from_secs(60);
+/// Between two sweeps of what tokens were bound to.
+const EVERY_HOUR: Duration = Duration::from_secs(3600);
+/// Between two looks at which namespaces these are.
+const LOOK_FOR_NAMESPACES: Duration = Duration::from_secs(5);
+/// The hours whose leftovers are swept, counted back from now: nothing younger, for a lease may still tell of it, and nothing older, for it
+/// was swept while it was younger.
+const HOURS: std::ops::RangeInclusive<i64> = 3..=48;
 
 impl Operator {
     /// Sweeps until the process ends.
@@ -28,6 +43,37 @@ impl Operator {
             }
             self.publish_gauges();
         }
+    }
+
+    /// Sweeps what tokens were bound to and no lease tells of: a process died between reserving it and writing its intent down, and the
+    /// request went before the next one could see it. Once an hour in each namespace whose accounts are lent.
+    pub async fn sweep_bound(self: Arc<Self>) {
+        let mut swept: HashMap<String, Instant> = HashMap::new();
+        loop {
+            let (now, today) = (self.clock.monotonic(), self.clock.read().latest());
+            let hours: Vec<String> = HOURS.map(|hours| expiry_hour(today - SignedDuration::from_hours(hours))).collect();
+            for namespace in self.account_namespaces() {
+                if swept.get(&namespace).is_some_and(|last| now.duration_since(*last) < EVERY_HOUR) {
+                    continue;
+                }
+                match self.ending.sweep_bound(&namespace, &hours).await {
+                    // Where the account is not listed nothing was reserved; the class says what is missing to whoever asks.
+                    Ok(()) | Err(ApiError::Forbidden(_)) => {
+                        swept.insert(namespace, now);
+                    }
+                    Err(error) => tracing::warn!(namespace, %error, "cannot sweep what tokens were bound to; trying again"),
+                }
+            }
+            tokio::time::sleep(LOOK_FOR_NAMESPACES).await;
+        }
+    }
+
+    /// Namespaces of the accounts that classes lend.
+    fn account_namespaces(&self) -> BTreeSet<String> {
+        let classes = self.world.classes.list();
+        let lent =
+            classes.iter().filter_map(|record| Some(record.class.as_ref().ok()?.spec.service_account_token.as_ref()?.namespace.clone()));
+        lent.collect()
     }
 
     /// Figures that are read off the caches.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::Operator;
 use crate::{
-    api::{AccessRequest, CredentialLease, RequestState},
+    api::{AccessRequest, CredentialLease, RequestState, class::TokenSpec},
     cluster::{
         cache::{Cache, Cached, Change},
         records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
@@ -42,7 +42,7 @@ impl Operator {
             self.feed(Api::all(client.clone()), pod, &world.pods, |c| self.pod_changed(c)),
             self.feed(Api::all(client.clone()), node, &world.nodes, |c| self.object_changed(c, is_on)),
             self.feed(Api::all(client.clone()), namespace, &world.namespaces, |c| self.object_changed(c, is_in)),
-            self.feed(Api::all(client.clone()), account, &world.service_accounts, |c| self.object_changed(c, is_of)),
+            self.feed(Api::all(client.clone()), account, &world.service_accounts, |c| self.account_changed(c)),
             self.feed(Api::namespaced(client.clone(), home), secret, &world.secrets, |c| self.secret_changed(c)),
         );
     }
@@ -212,6 +212,18 @@ impl Operator {
         }
     }
 
+    /// Classes may be waiting for an account that they lend.
+    fn account_changed(&self, change: &Change<ObjectRecord>) {
+        self.object_changed(change, is_of);
+        let (Change::Applied { now: account, .. } | Change::Deleted(account)) = change else { return };
+        let lends = |token: &TokenSpec| (&token.namespace, &token.name) == (&account.key.namespace, &account.key.name);
+        let classes = self.world.classes.list();
+        let mut specs = classes.iter().filter_map(|record| record.class.as_ref().ok()?.spec.service_account_token.as_ref());
+        if specs.any(lends) {
+            self.classes_changed.notify_one();
+        }
+    }
+
     /// Once the last cache is filled, everything that is known is looked at.
     fn all_synced(&self) {
         if !self.world.unsynced().is_empty() {
@@ -240,7 +252,9 @@ fn is_in(lease: &CredentialLease, namespace: &ObjectRecord) -> bool {
     lease.spec.request_namespace == namespace.key.name
 }
 
-/// The lease is this account's.
+/// The lease is this account's, or its token is.
 fn is_of(lease: &CredentialLease, account: &ObjectRecord) -> bool {
-    lease.spec.requester.service_account() == Some((account.key.namespace.as_str(), account.key.name.as_str()))
+    let account = (account.key.namespace.as_str(), account.key.name.as_str());
+    let assumed = lease.spec.token.as_ref().map(|token| (token.namespace.as_str(), token.service_account.as_str()));
+    lease.spec.requester.service_account() == Some(account) || assumed == Some(account)
 }

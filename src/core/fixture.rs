@@ -51,6 +51,7 @@ pub(crate) fn snapshot() -> Snapshot {
         pod: PodFacts::Present(Box::new(pod())),
         requester_gone: None,
         csr_problem: None,
+        seal_problem: None,
         policies: vec![],
     }
 }
@@ -82,16 +83,17 @@ fn pod() -> Pod {
 pub(crate) fn class() -> CredentialClassSpec {
     CredentialClassSpec {
         ttl: ClassTtl { default: ttl("10m"), max: ttl("15m") },
-        delivery: vec![Delivery::CSR],
+        delivery: None,
         allowed_namespaces: None,
         delegate_to: None,
-        x509: X509Spec {
+        x509: Some(X509Spec {
             ca: CaSpec { managed: Some(ManagedCa { name: "default".into() }), secret_name: None },
             trust_domain: "shop.example".into(),
             subject: None,
             dns_names: vec![],
             usages: vec![Usage::ClientAuth],
-        },
+        }),
+        service_account_token: None,
     }
 }
 
@@ -162,14 +164,15 @@ pub(crate) fn lease(policy: &str) -> CredentialLeaseSpec {
         },
         decision_id: "decision".into(),
         secret: None,
-        x509: LeaseX509 {
+        x509: Some(LeaseX509 {
             ca: "default".into(),
             serial: "1".into(),
             uri: "spiffe://shop.example/ns/shop/sa/orders".into(),
             common_name: None,
             dns_names: vec![],
             not_after: at("2026-03-01T12:10:00Z"),
-        },
+        }),
+        token: None,
         not_before: at("2026-03-01T11:59:30Z"),
         expires_at: at("2026-03-01T12:10:00Z"),
         revoke: None,

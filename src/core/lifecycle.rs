@@ -28,15 +28,21 @@ pub struct Facts<'a> {
     pub namespace_terminating: bool,
     /// The service account with the recorded UID is certainly gone.
     pub account_gone: bool,
+    /// The service account that the token is of is certainly gone.
+    pub assumed_gone: bool,
     /// The node with the recorded UID is certainly gone.
     pub node_gone: bool,
     /// What judging it again said, where that ends it.
     pub verdict: Option<(EndReason, String)>,
     /// The delivered Secret, as far as this process knows.
     pub secret: SecretFact,
+    /// The Secret that the token is bound to, as far as this process knows.
+    pub bound: SecretFact,
+    /// Whether the token is refused.
+    pub token: TokenFact,
 }
 
-/// The delivered Secret of a lease.
+/// A Secret of a lease: the delivered one, or the one that its token is bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SecretFact {
     /// It may be there.
@@ -49,11 +55,32 @@ pub enum SecretFact {
     Refused,
 }
 
+/// What is known of a token since the Secret that it is bound to was deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenFact {
+    /// Nobody has asked yet.
+    Unasked,
+    /// It was still accepted, out of a cache; asked again then.
+    Accepted {
+        /// When.
+        again: Timestamp,
+    },
+    /// It was accepted after the mint, and every API server refuses it now.
+    Refused,
+    /// This process does not hold the token, or cannot ask: what it is bound to has been seen to be gone since then.
+    Unseen {
+        /// By the operator's clock.
+        gone_since: Timestamp,
+    },
+}
+
 /// The request of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestFact {
     /// It is there, in this state.
     There(RequestState),
+    /// It is there, and what it holds came from another attempt than this lease.
+    ServedByAnother,
     /// It is certainly gone.
     Gone,
     /// Not known right now.
@@ -93,13 +120,21 @@ pub enum Step {
     Fence(Ending),
     /// Write `Revoking` and the cause into the lease.
     Mark(Ending),
+    /// Delete the Secret that the token is bound to: the API server refuses the token from then on.
+    DeleteBound,
     /// Delete the delivered Secret.
     DeleteSecret,
+    /// Ask every API server whether it still accepts the token.
+    Review,
     /// Write `Closed`: the credential is dead, and this proves it.
     Close(Ending, Proof),
     /// Say in the request's status what the ledger says.
     Project,
 }
+
+/// No API server accepts a token any more once the Secret that it is bound to has been gone for this long: successful authentications are
+/// cached for 10 s, and nothing else is.
+pub const TOKEN_CACHES: SignedDuration = SignedDuration::from_secs(11);
 
 /// Before the API server's clock is asked for again, while it is not known.
 const UNKNOWN_CLOCK_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -109,6 +144,8 @@ pub fn step(facts: &Facts<'_>) -> Step {
     match facts.state {
         Some(LeaseState::Closed) => match facts.request {
             RequestFact::There(RequestState::Active | RequestState::Revoking) => Step::Project,
+            // The next attempt is on its way to answer it.
+            RequestFact::There(RequestState::Pending) if abandoned(facts.marked.as_ref()) => Step::Wait(None),
             RequestFact::There(RequestState::Pending) => Step::Fence(released_by_nobody(facts)),
             _ => Step::Wait(None),
         },
@@ -126,7 +163,9 @@ pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
     let now = latest(facts);
     let ending = |reason, message: String| Some(Ending { reason, time: now, message });
     if now >= spec.expires_at {
-        let message = if spec.expires_at < spec.x509.not_after { "its shortened time ran out" } else { "its time ran out" };
+        // A token always says a later end of its own than the grant has.
+        let shortened = spec.x509.as_ref().is_some_and(|x509| spec.expires_at < x509.not_after);
+        let message = if shortened { "its shortened time ran out" } else { "its time ran out" };
         return Some(Ending { reason: EndReason::Expired, time: spec.expires_at, message: message.into() });
     }
     if let Some(revoke) = &spec.revoke {
@@ -140,6 +179,7 @@ pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
         RequestFact::There(RequestState::Denied | RequestState::Failed) => {
             return ending(EndReason::NotReleased, "its request was answered otherwise before the credential was released".into());
         }
+        RequestFact::ServedByAnother => return ending(EndReason::NotReleased, "another attempt has served its request".into()),
         RequestFact::There(RequestState::Ended) => return ending(EndReason::Completed, "its request has ended".into()),
         RequestFact::There(_) | RequestFact::Unknown => {}
     }
@@ -156,6 +196,10 @@ pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
     if facts.account_gone {
         return ending(EndReason::IdentityRemoved, "its service account was deleted or made anew".into());
     }
+    if let Some(token) = spec.token.as_ref().filter(|_| facts.assumed_gone) {
+        let message = format!("service account {}/{}, which it assumes, was deleted or made anew", token.namespace, token.service_account);
+        return ending(EndReason::IdentityRemoved, message);
+    }
     if facts.node_gone {
         return ending(EndReason::NodeLost, format!("node {} was deleted or made anew", spec.requester.node_name));
     }
@@ -166,56 +210,112 @@ pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
 /// First step of the end of an open lease.
 fn end(facts: &Facts<'_>, ending: Ending) -> Step {
     let pending = facts.request == RequestFact::There(RequestState::Pending);
-    if pending {
+    if pending && ending.reason != EndReason::Abandoned {
         return Step::Fence(ending);
     }
-    if never_released(facts) {
+    if facts.spec.delivery == Delivery::CSR && never_released(facts) {
         return Step::Close(ending, Proof::NeverReleased);
     }
-    // The end of the certificate itself needs no mark: it can be computed again from the spec.
-    if ending.reason == EndReason::Expired && facts.spec.expires_at >= facts.spec.x509.not_after {
-        return finish(facts, ending);
-    }
-    Step::Mark(ending)
+    if needs_no_mark(facts.spec, &ending) { finish(facts, ending) } else { Step::Mark(ending) }
 }
 
-/// Takes back what can be taken back, says so, and closes once the certificate's own time is over.
+/// The cause can be computed again after a restart, so it needs to be written down only if the end takes time.
+fn needs_no_mark(spec: &CredentialLeaseSpec, ending: &Ending) -> bool {
+    match (&spec.x509, ending.reason) {
+        // A certificate is dead at its own end and not before: any earlier end takes time.
+        (Some(x509), EndReason::Expired) => spec.expires_at >= x509.not_after,
+        (Some(_), _) => false,
+        (None, EndReason::PolicyChanged | EndReason::Abandoned) => false,
+        (None, _) => true,
+    }
+}
+
+/// Takes back what can be taken back, and closes once it is proven that the credential is refused. Says so meanwhile.
 fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
-    if facts.request == RequestFact::There(RequestState::Pending) {
+    if facts.request == RequestFact::There(RequestState::Pending) && ending.reason != EndReason::Abandoned {
         return Step::Fence(ending);
+    }
+    let bound = if facts.spec.token.is_some() { facts.bound } else { SecretFact::Gone };
+    if bound == SecretFact::There {
+        return Step::DeleteBound;
     }
     let secret = if facts.spec.secret.is_some() { facts.secret } else { SecretFact::Gone };
     if secret == SecretFact::There {
         return Step::DeleteSecret;
     }
-    // Where the right to delete the Secret is gone, the certificate in it is as dead as any other. One that could not be deleted for the
-    // moment is deleted first.
-    if dead(facts) && secret != SecretFact::Failed {
+    // Where the right to delete a Secret is gone, the credential in it is as dead as any other. One that could not be deleted for the moment
+    // is deleted first.
+    if dead(facts) && ![bound, secret].contains(&SecretFact::Failed) {
         return Step::Close(ending, Proof::NotAfterPassed);
     }
-    if facts.state == Some(LeaseState::Revoking) && facts.request == RequestFact::There(RequestState::Active) {
-        return Step::Project;
+    let everything_gone = bound == SecretFact::Gone && secret == SecretFact::Gone;
+    let later = match &facts.spec.token {
+        Some(token) if everything_gone => match refusal(facts, token.revocable) {
+            Refusal::Proven(proof) => return Step::Close(ending, proof),
+            Refusal::Ask => return Step::Review,
+            Refusal::NotBefore(time) => time,
+        },
+        _ => proof_due(facts),
+    };
+    match (facts.state, facts.request) {
+        // It takes time: from here on everybody can read that it ends.
+        (None, _) if facts.spec.token.is_some() => Step::Mark(ending),
+        (Some(LeaseState::Revoking), RequestFact::There(RequestState::Active)) => Step::Project,
+        _ => Step::Wait(Some(later)),
     }
-    Step::Wait(Some(proof_due(facts)))
 }
 
-/// When the slower of the two clocks reaches the certificate's end, told by the faster one: that is the one that wakes us.
+/// Whether a token is refused.
+enum Refusal {
+    Proven(Proof),
+    Ask,
+    NotBefore(Timestamp),
+}
+
+/// What is known of a token whose Secrets are all gone.
+fn refusal(facts: &Facts<'_>, revocable: bool) -> Refusal {
+    if never_released(facts) {
+        return Refusal::Proven(Proof::NeverReleased);
+    }
+    if !revocable {
+        return Refusal::NotBefore(proof_due(facts));
+    }
+    match facts.token {
+        TokenFact::Refused => Refusal::Proven(Proof::TokenRefused),
+        TokenFact::Unasked => Refusal::Ask,
+        TokenFact::Accepted { again } if facts.own >= again => Refusal::Ask,
+        TokenFact::Accepted { again } => Refusal::NotBefore(ahead(facts, again)),
+        TokenFact::Unseen { gone_since } if facts.own >= gone_since + TOKEN_CACHES => Refusal::Proven(Proof::BoundObjectGone),
+        TokenFact::Unseen { gone_since } => Refusal::NotBefore(ahead(facts, gone_since + TOKEN_CACHES)),
+    }
+}
+
+/// A time of the operator's clock, told by the faster of the two clocks: that is the one that wakes us.
+fn ahead(facts: &Facts<'_>, own: Timestamp) -> Timestamp {
+    latest(facts) + own.duration_since(facts.own).max(SignedDuration::from_millis(20))
+}
+
+/// When the slower of the two clocks reaches the credential's own end, told by the faster one.
 fn proof_due(facts: &Facts<'_>) -> Timestamp {
     let slower = facts.server.map_or(facts.own, |server| server.min(facts.own));
-    let left = facts.spec.x509.not_after.duration_since(slower);
+    let left = facts.spec.not_after().duration_since(slower);
     let left = if facts.server.is_none() { left.max(UNKNOWN_CLOCK_RETRY) } else { left };
     latest(facts) + left.max(SignedDuration::from_millis(20))
 }
 
-/// Both clocks are past the certificate's end.
+/// Both clocks are past the credential's own end.
 fn dead(facts: &Facts<'_>) -> bool {
-    let not_after = facts.spec.x509.not_after;
+    let not_after = facts.spec.not_after();
     facts.own >= not_after && facts.server.is_some_and(|server| server >= not_after)
 }
 
-/// The request is terminal without ever having held the certificate, and no Secret could hold it either.
+/// The request is terminal without ever having held the credential, and no Secret could hold it either.
 fn never_released(facts: &Facts<'_>) -> bool {
-    facts.spec.delivery == Delivery::CSR && matches!(facts.request, RequestFact::There(RequestState::Denied | RequestState::Failed))
+    facts.spec.delivery != Delivery::Secret && matches!(facts.request, RequestFact::There(RequestState::Denied | RequestState::Failed))
+}
+
+fn abandoned(marked: Option<&Ending>) -> bool {
+    marked.is_some_and(|ending| ending.reason == EndReason::Abandoned)
 }
 
 fn released_by_nobody(facts: &Facts<'_>) -> Ending {

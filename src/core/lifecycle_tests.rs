@@ -9,12 +9,12 @@ use crate::api::{
     lease::{LeasePolicy, LeaseSecret, LeaseState, LeaseX509, Revoke},
 };
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_700_000_000 + second).unwrap()
 }
 
 /// A lease from 0 to 100 s.
-fn lease(delivery: Delivery) -> CredentialLeaseSpec {
+pub(super) fn lease(delivery: Delivery) -> CredentialLeaseSpec {
     CredentialLeaseSpec {
         request_namespace: "shop".into(),
         request_name: "r".into(),
@@ -35,21 +35,22 @@ fn lease(delivery: Delivery) -> CredentialLeaseSpec {
         policy: LeasePolicy { name: "ClusterAccessPolicy/p".into(), uid: "u".into(), generation: 1, hash: String::new() },
         decision_id: String::new(),
         secret: (delivery == Delivery::Secret).then(|| LeaseSecret { name: "daypass-r".into(), uid: "s-uid".into() }),
-        x509: LeaseX509 {
+        x509: Some(LeaseX509 {
             ca: "default".into(),
             serial: "1".into(),
             uri: "spiffe://t/ns/shop/sa/orders".into(),
             common_name: None,
             dns_names: vec![],
             not_after: at(100),
-        },
+        }),
+        token: None,
         not_before: at(-30),
         expires_at: at(100),
         revoke: None,
     }
 }
 
-fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
+pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
     Facts {
         own: at(now),
         server: Some(at(now)),
@@ -60,14 +61,17 @@ fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         pod: PodFact::There,
         namespace_terminating: false,
         account_gone: false,
+        assumed_gone: false,
         node_gone: false,
         verdict: None,
         secret: SecretFact::There,
+        bound: SecretFact::There,
+        token: TokenFact::Unasked,
     }
 }
 
 /// What happens from here on if the world stays as it is: every step, until there is nothing to do.
-fn run(mut facts: Facts<'_>) -> Vec<Step> {
+pub(super) fn run(mut facts: Facts<'_>) -> Vec<Step> {
     let mut steps = vec![];
     loop {
         let next = step(&facts);
@@ -77,7 +81,9 @@ fn run(mut facts: Facts<'_>) -> Vec<Step> {
             Step::Wait(_) => return steps,
             Step::Fence(_) => facts.request = RequestFact::There(RequestState::Failed),
             Step::Mark(ending) => (facts.state, facts.marked) = (Some(LeaseState::Revoking), Some(ending)),
+            Step::DeleteBound => facts.bound = SecretFact::Gone,
             Step::DeleteSecret => facts.secret = SecretFact::Gone,
+            Step::Review => facts.token = TokenFact::Refused,
             Step::Close(ending, _) => (facts.state, facts.marked) = (Some(LeaseState::Closed), Some(ending)),
             Step::Project => {
                 let closed = facts.state == Some(LeaseState::Closed);
@@ -87,7 +93,7 @@ fn run(mut facts: Facts<'_>) -> Vec<Step> {
     }
 }
 
-fn kinds(steps: &[Step]) -> Vec<String> {
+pub(super) fn kinds(steps: &[Step]) -> Vec<String> {
     steps.iter().map(|s| format!("{s:?}").split(['(', ' ']).next().unwrap_or_default().to_owned()).collect()
 }
 
@@ -243,9 +249,12 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             pod,
             namespace_terminating,
             account_gone,
+            assumed_gone: false,
             node_gone,
             verdict: verdict.then(|| (EndReason::PolicyChanged, "no policy permits it".into())),
             secret: if secret_gone { SecretFact::Gone } else { SecretFact::There },
+            bound: SecretFact::Gone,
+            token: TokenFact::Unasked,
         };
         (spec, facts)
     })
@@ -263,8 +272,8 @@ proptest! {
     fn nothing_is_closed_as_dead_before_both_clocks_are_past_the_certificate_s_end((_spec, facts) in any_facts()) {
         for step in run(facts.clone()) {
             if let Step::Close(_, Proof::NotAfterPassed) = step {
-                prop_assert!(facts.own >= facts.spec.x509.not_after);
-                prop_assert!(facts.server.is_some_and(|s| s >= facts.spec.x509.not_after));
+                prop_assert!(facts.own >= facts.spec.not_after());
+                prop_assert!(facts.server.is_some_and(|s| s >= facts.spec.not_after()));
             }
         }
     }

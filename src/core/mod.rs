@@ -12,6 +12,8 @@ mod laws;
 pub mod lifecycle;
 #[cfg(test)]
 mod lifecycle_tests;
+#[cfg(test)]
+mod lifecycle_token_tests;
 pub mod matching;
 pub mod names;
 pub mod renewal;

@@ -17,6 +17,12 @@ pub fn lease_name(installation: &str, request_uid: &str, attempt: i64) -> String
     format!("lease-{}", BASE32_NOPAD.encode(&hash.as_ref()[..20]).to_lowercase())
 }
 
+/// Name of the Secret that the token of one attempt is bound to, where it lies in another namespace than the request: `daypass-token-` and
+/// the same bits as in [`lease_name`].
+pub fn bound_secret_name(installation: &str, request_uid: &str, attempt: i64) -> String {
+    lease_name(installation, request_uid, attempt).replacen("lease-", "daypass-token-", 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

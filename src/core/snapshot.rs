@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub requester_gone: Option<String>,
     /// Why the CSR cannot be used; `None` if it can, or if there is none.
     pub csr_problem: Option<String>,
+    /// Why the credential cannot be sealed to the key of the request; `None` if it can, or if there is none.
+    pub seal_problem: Option<String>,
     /// Every policy that exists, of both kinds and in any order.
     pub policies: Vec<PolicyFacts>,
 }
@@ -91,7 +93,7 @@ pub enum ClassFacts {
     Ready {
         /// Its spec.
         spec: Box<CredentialClassSpec>,
-        /// No credential of it may live past this instant (the end of its certificate authority).
+        /// No credential of it may live past this instant: the end of its certificate authority; tokens have none.
         not_after: Timestamp,
     },
 }

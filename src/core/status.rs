@@ -9,10 +9,11 @@ use super::{
     decision::{Denial, Grant},
 };
 use crate::api::{
-    AccessRequest, Condition, CredentialLease, Delivery, EndReason, FailureReason, RequestState, Ttl,
+    AccessRequest, Condition, CredentialLease, CredentialLeaseSpec, Delivery, EndReason, FailureReason, RequestState, Ttl,
     condition::{self, ConditionStatus, truncate},
     lease::LeaseState,
     request::{AccessRequestStatus, CredentialStatus, DecisionStatus, EndedStatus, Outcome, Revocation, RevocationKind},
+    sealed::SealedCredential,
 };
 
 /// The moment and the id of what is being written down.
@@ -24,13 +25,17 @@ pub struct Stamp {
     pub id: String,
 }
 
-/// A credential as it is handed over.
-#[derive(Clone, Debug)]
+/// What of a credential its status shows, beside what the lease says of it.
+#[derive(Clone, Debug, Default)]
 pub struct Handed {
     /// Certificate chain, for delivery CSR.
     pub certificate: Option<String>,
-    /// Roots that verifiers trust.
+    /// Roots that verifiers trust, for a certificate.
     pub ca_bundle: String,
+    /// The sealed token, for delivery Sealed.
+    pub sealed: Option<SealedCredential>,
+    /// Id of the token, `JTI=` and a UUID.
+    pub token_id: Option<String>,
 }
 
 /// Refused.
@@ -86,12 +91,13 @@ pub fn active(request: &AccessRequest, lease: &CredentialLease, grant: &Grant, h
         delivery: spec.delivery,
         secret_name: spec.secret.as_ref().map(|s| s.name.clone()),
         certificate: handed.certificate,
-        sealed: None,
+        sealed: handed.sealed,
         ca_bundle: handed.ca_bundle,
         not_before: spec.not_before,
         expires_at: spec.expires_at,
-        serial: spec.x509.serial.clone(),
-        revocation: Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: granted.clamp(0, 86400) },
+        serial: spec.serial().map(str::to_owned),
+        token_id: handed.token_id,
+        revocation: revocation_of(spec),
     });
     let place = match (&spec.secret, spec.delivery) {
         (Some(secret), Delivery::Secret) => format!("the credential is in Secret {}", secret.name),
@@ -103,6 +109,23 @@ pub fn active(request: &AccessRequest, lease: &CredentialLease, grant: &Grant, h
     status
 }
 
+/// What the request holds, or held, came from this lease: attempts differ in the id of their decision.
+pub fn serves(request: &AccessRequest, lease: &CredentialLease) -> bool {
+    let decision = request.status.as_ref().and_then(|status| status.decision.as_ref());
+    decision.is_some_and(|decision| decision.outcome == Outcome::Allow && decision.id == lease.spec.decision_id)
+}
+
+/// How, and how fast, the credential of a lease can be taken back.
+pub fn revocation_of(spec: &CredentialLeaseSpec) -> Revocation {
+    match &spec.token {
+        Some(token) if token.revocable => Revocation::of_a_token(),
+        _ => {
+            let life = spec.not_after().duration_since(spec.not_before + BACKDATE).as_secs();
+            Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: life.clamp(0, 86400) }
+        }
+    }
+}
+
 /// What the ledger says of a request that was granted; `None` when its status says so already.
 pub fn of_lease(request: &AccessRequest, lease: &CredentialLease, now: Timestamp) -> Option<AccessRequestStatus> {
     let held = request.state();
@@ -112,8 +135,16 @@ pub fn of_lease(request: &AccessRequest, lease: &CredentialLease, now: Timestamp
     let cause = lease_status.message.unwrap_or_default();
     match (lease_status.state?, held) {
         (LeaseState::Revoking, RequestState::Active) => {
-            let until = lease.spec.x509.not_after;
-            let message = format!("{cause}; the certificate cannot be taken back: verifiers accept it until {until}");
+            let message = match &lease.spec.token {
+                Some(token) if token.revocable => {
+                    format!("{cause}; the token is taken back, and API servers may accept it a few seconds longer")
+                }
+                Some(_) => format!(
+                    "{cause}; the token cannot be taken back: who checks its signature alone accepts it until {}",
+                    lease.spec.not_after()
+                ),
+                None => format!("{cause}; the certificate cannot be taken back: verifiers accept it until {}", lease.spec.not_after()),
+            };
             let mut status = start(request, "");
             status.state = RequestState::Revoking;
             status.reason = Some(reason.to_string());

@@ -17,7 +17,7 @@ pub mod yaml;
 
 use serde_json::Value;
 
-pub use values::{OperatorName, Values};
+pub use values::{Account, OperatorName, Values};
 
 /// Objects that belong together, in the order in which they are applied.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,7 @@ pub fn parts(values: &Values) -> Vec<Part> {
         Part { name: "guard", objects: guard::objects(&values.operator) },
         Part { name: "rbac", objects: rbac::objects(values) },
         Part { name: "secret-namespaces", objects: rbac::secret_namespaces(values) },
+        Part { name: "service-accounts", objects: rbac::service_accounts(values) },
         Part { name: "people", objects: people::objects() },
         Part { name: "flow", objects: flow::objects(values) },
         Part { name: "workload", objects: workload::objects(values) },
@@ -56,7 +57,9 @@ mod tests {
     use super::*;
 
     fn values() -> Values {
-        Values { secret_namespaces: vec!["shop".into(), "billing".into()], ..Values::default() }
+        let accounts = [("lent", "orders-admin"), ("lent", "reader")]
+            .map(|(namespace, name)| Account { namespace: namespace.into(), name: name.into() });
+        Values { secret_namespaces: vec!["shop".into(), "billing".into()], service_accounts: accounts.into(), ..Values::default() }
     }
 
     fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Values,
+    Account, Values,
     object::{NAME, metadata, metadata_in, operator_subject},
     rights::{RIGHTS, ROOTS, Reach, Right},
 };
@@ -43,6 +43,23 @@ pub fn secret_namespaces(values: &Values) -> Vec<Value> {
         ]
     };
     values.secret_namespaces.iter().flat_map(both).collect()
+}
+
+/// The right to lend each listed service account, and no other: a Role of its own in its namespace, because one that covered the name
+/// cluster-wide would cover it in every namespace.
+pub fn service_accounts(values: &Values) -> Vec<Value> {
+    let both = |account: &Account| {
+        let lend = || metadata_in(&account.namespace, &format!("daypass-account-{}", account.name));
+        let named = RIGHTS.iter().filter(|right| right.reach == Reach::Accounts).map(|right| {
+            let mut rule = rule(right);
+            rule["resourceNames"] = json!([account.name]);
+            rule
+        });
+        let rules = rules(Reach::AccountNamespaces).into_iter().chain(named).collect();
+        let name = format!("daypass-account-{}", account.name);
+        [role(Kind::Namespaced, lend(), rules), binding(Kind::Namespaced, lend(), &name, operator_subject(&values.operator))]
+    };
+    values.service_accounts.iter().flat_map(both).collect()
 }
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
@@ -101,9 +118,27 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_lent_by_name_in_its_own_namespace_and_nowhere_else() {
+        assert_eq!(service_accounts(&Values::default()), Vec::<Value>::new());
+        let accounts =
+            [("lent", "orders-admin"), ("other", "reader")].map(|(ns, name)| Account { namespace: ns.into(), name: name.into() });
+        for (object, account) in
+            service_accounts(&Values { service_accounts: accounts.to_vec(), ..Values::default() }).chunks(2).zip(&accounts)
+        {
+            assert_eq!(object[0]["kind"], "Role");
+            assert_eq!(object[0]["metadata"]["namespace"], account.namespace.as_str());
+            let tokens: Vec<&Value> =
+                object[0]["rules"].as_array().unwrap().iter().filter(|r| r["resources"][0] == "serviceaccounts/token").collect();
+            assert_eq!(tokens.len(), 1);
+            assert_eq!(tokens[0]["resourceNames"], json!([account.name]));
+        }
+    }
+
+    #[test]
     fn every_right_of_the_table_is_rendered_once() {
-        let values = Values { secret_namespaces: vec!["shop".into()], ..Values::default() };
-        let objects = [objects(&values), secret_namespaces(&values)].concat();
+        let account = Account { namespace: "lent".into(), name: "orders-admin".into() };
+        let values = Values { secret_namespaces: vec!["shop".into()], service_accounts: vec![account], ..Values::default() };
+        let objects = [objects(&values), secret_namespaces(&values), service_accounts(&values)].concat();
         let rules =
             objects.iter().filter(|o| o["metadata"]["name"] != ROOTS).filter_map(|o| o["rules"].as_array()).map(Vec::len).sum::<usize>();
         assert_eq!(rules, RIGHTS.len());

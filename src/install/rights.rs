@@ -14,6 +14,10 @@ pub enum Reach {
     Home,
     /// The namespaces where credentials may be delivered as Secrets.
     SecretNamespaces,
+    /// The namespaces of the service accounts that classes may lend.
+    AccountNamespaces,
+    /// Each of those accounts by its name, in its own namespace.
+    Accounts,
 }
 
 /// Verbs on one resource.
@@ -44,6 +48,7 @@ pub const SIGNER: &str = "daypass.dev/x509";
 
 const OURS: &str = crate::api::GROUP;
 const ADMISSION: &str = "admissionregistration.k8s.io";
+const AUTHENTICATION: &str = "authentication.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
 
 const READ: &[&str] = &["list", "watch"];
@@ -87,6 +92,11 @@ pub const RIGHTS: &[Right] = &[
     home("", "configmaps", &["get", "update"]).named(&[GUARD_RECORD, ROOTS]),
     // What tenants receive. No get, list or watch: the operator never reads a tenant's Secret.
     secret_namespaces("", "secrets", &["create", "patch", "update", "delete"]),
+    // What tokens are bound to: reserved, taken back, and swept by the hour that a label says. Never read either.
+    right(Reach::AccountNamespaces, "", "secrets", &["create", "patch", "update", "delete", "deletecollection"]),
+    // A token is shown to the API server after it was minted and after it was taken back.
+    right(Reach::Accounts, "", "serviceaccounts/token", &["create"]),
+    everywhere(AUTHENTICATION, "tokenreviews", &["create"]),
 ];
 
 const fn right(reach: Reach, group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Right {
@@ -140,7 +150,7 @@ mod tests {
     fn tenants_secrets_are_never_read_and_no_secret_is_reached_cluster_wide() {
         for right in RIGHTS.iter().filter(|right| right.group.is_empty() && right.resource == "secrets") {
             assert_ne!(right.reach, Reach::Everywhere);
-            if right.reach == Reach::SecretNamespaces {
+            if right.reach != Reach::Home {
                 assert!(right.verbs.iter().all(|verb| !["get", "list", "watch"].contains(verb)), "{right:?}");
             }
         }

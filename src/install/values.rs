@@ -24,6 +24,15 @@ impl Default for OperatorName {
     }
 }
 
+/// A service account whose tokens classes may lend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Account {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
 /// One installation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Values {
@@ -36,6 +45,8 @@ pub struct Values {
     /// Namespaces in which pods may have a credential delivered as a Secret. The operator gets rights on Secrets there and nowhere else;
     /// delivery by CSR needs none.
     pub secret_namespaces: Vec<String>,
+    /// Service accounts whose tokens classes may lend. The operator may mint tokens of these and of no other.
+    pub service_accounts: Vec<Account>,
     /// Arguments after `daypass controller`.
     pub args: Vec<String>,
     /// Resources of the operator's container.
@@ -51,6 +62,7 @@ impl Default for Values {
             image: concat!("ghcr.io/daypass-dev/daypass:", env!("CARGO_PKG_VERSION")).into(),
             image_pull_policy: "IfNotPresent".into(),
             secret_namespaces: Vec::new(),
+            service_accounts: Vec::new(),
             args: Vec::new(),
             // No limit of CPU: a throttled operator ends credentials late.
             resources: json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),

@@ -23,3 +23,4 @@ mod plugin;
 mod pods;
 mod postgres;
 mod recipes;
+mod tokens;

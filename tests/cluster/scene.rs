@@ -196,7 +196,7 @@ impl<'s> Scene<'s> {
         let lease = self.lease_when(granted, "ended early", limit, |lease| lease.state() == Some(LeaseState::Revoking)).await;
         let request = self.request_when(granted, "to say so", SOON, |request| request.state() == RequestState::Revoking).await;
         let ready = condition(&request, "Ready").expect("Ready");
-        let until = lease.spec.x509.not_after.to_string();
+        let until = lease.spec.not_after().to_string();
         assert!(ready.status == ConditionStatus::False && ready.message.contains(&format!("accept it until {until}")), "{ready:?}");
         assert!(condition(&request, "Ended").is_none(), "it is not dead yet");
         (lease, request)
@@ -204,7 +204,7 @@ impl<'s> Scene<'s> {
 
     /// Waits until the grant is proven dead, and returns how it ended as the request tells it; the lease tells the same.
     pub async fn ended(&self, granted: &Granted) -> EndedStatus {
-        let left = granted.lease.spec.x509.not_after.duration_since(jiff::Timestamp::now());
+        let left = granted.lease.spec.not_after().duration_since(jiff::Timestamp::now());
         let limit = SOON + Duration::try_from(left).unwrap_or_default();
         let request = self.request_when(granted, "ended", limit, |request| request.state() == RequestState::Ended).await;
         assert!(condition(&request, "Ready").is_none(), "nothing is ready after the end");
@@ -214,17 +214,17 @@ impl<'s> Scene<'s> {
         let status = lease.status.unwrap();
         assert_eq!((status.state, status.reason), (Some(LeaseState::Closed), Some(ended.reason)));
         assert_eq!((status.proof, status.closed_time), (ended.proof, ended.verified_time));
-        assert!(ended.verified_time.unwrap() >= granted.lease.spec.x509.not_after, "nothing is called dead while verifiers accept it");
+        assert!(ended.verified_time.unwrap() >= granted.lease.spec.not_after(), "nothing is called dead while verifiers accept it");
         ended
     }
 
     /// Waits until the lease is closed, for grants whose request is gone.
     pub async fn closed(&self, granted: &Granted) -> CredentialLease {
-        let left = granted.lease.spec.x509.not_after.duration_since(jiff::Timestamp::now());
+        let left = granted.lease.spec.not_after().duration_since(jiff::Timestamp::now());
         let limit = SOON + Duration::try_from(left).unwrap_or_default();
         let lease = self.lease_when(granted, "closed", limit, |lease| lease.is_closed()).await;
         let closed = lease.status.as_ref().and_then(|status| status.closed_time).unwrap();
-        assert!(closed >= lease.spec.x509.not_after, "nothing is called dead while verifiers accept it");
+        assert!(closed >= lease.spec.not_after(), "nothing is called dead while verifiers accept it");
         lease
     }
 

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock, mpsc},
 };
 
-use daypass::install::Values;
+use daypass::install::{Account, Values};
 use devcluster::Options;
 use serde_json::{Value, json};
 use stage::{Operator, OperatorOptions, Stage};
@@ -18,7 +18,13 @@ pub fn daypass() -> PathBuf {
 
 /// Namespaces that the shared operator may deliver Secrets into. A test that needs one takes the one that bears its name; `shop` is that of the
 /// recipes.
-pub const SECRET_NAMESPACES: &[&str] = &["secrets-grants", "secrets-ends", "secrets-input", "secrets-postgres", "shop"];
+pub const SECRET_NAMESPACES: &[&str] = &["secrets-grants", "secrets-ends", "secrets-input", "secrets-postgres", "secrets-tokens", "shop"];
+
+/// Where the accounts live that classes lend.
+pub const LENT: &str = "lent";
+/// Those that the shared operator may mint tokens of; a test takes one that no other takes.
+pub const LENT_ACCOUNTS: &[&str] =
+    &["sealed", "secret", "denied", "recreated", "ends", "chained", "audience", "offline", "standing", "restart", "sweep", "proof"];
 
 /// A stage with a running operator.
 pub struct Running {
@@ -59,7 +65,10 @@ async fn start(options: Options, operator: OperatorOptions) -> Running {
 
 /// Installed, but with no operator process.
 async fn set(options: Options) -> Stage {
-    let values = Values { secret_namespaces: SECRET_NAMESPACES.iter().map(|n| (*n).into()).collect(), ..Values::default() };
+    let account = |namespace: &str, name: &str| Account { namespace: namespace.into(), name: name.into() };
+    let lent = LENT_ACCOUNTS.iter().map(|name| account(LENT, name)).chain([account("secrets-tokens", "neighbour")]);
+    let secret_namespaces = SECRET_NAMESPACES.iter().map(|n| (*n).into()).collect();
+    let values = Values { secret_namespaces, service_accounts: lent.collect(), ..Values::default() };
     Stage::set(options, values).await.unwrap()
 }
 

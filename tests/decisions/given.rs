@@ -43,6 +43,7 @@ pub struct Given {
     #[serde(default = "usual_pod")]
     pod: Option<GivenPod>,
     csr_problem: Option<String>,
+    seal_problem: Option<String>,
     #[serde(default)]
     policies: Vec<GivenPolicy>,
 }
@@ -163,6 +164,7 @@ impl Given {
             namespace: self.namespace.map(|GivenNamespace { labels, terminating }| NamespaceFacts { labels, terminating }),
             pod: self.pod.map_or(PodFacts::Absent, |pod| PodFacts::Present(Box::new(pod.facts()))),
             requester_gone: None,
+            seal_problem: self.seal_problem,
             csr_problem: self.csr_problem,
             policies: self.policies.into_iter().map(GivenPolicy::facts).collect::<Result<_, _>>()?,
         })

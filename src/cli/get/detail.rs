@@ -69,10 +69,10 @@ fn steps(row: &Row, now: Timestamp, program: &str) -> Vec<String> {
             vec![again, explain]
         }
         RequestState::Active => vec![format!("nothing; to give it back before its time: kubectl delete dpreq {name} -n {namespace}")],
-        RequestState::Revoking => {
-            let serial = row.serial.as_deref().unwrap_or("unknown");
-            vec![format!("wait; whoever cannot wait makes the verifiers refuse serial {serial} themselves")]
-        }
+        RequestState::Revoking => vec![match &row.serial {
+            Some(serial) => format!("wait; whoever cannot wait makes the verifiers refuse serial {serial} themselves"),
+            None => "wait; it is taken back, and asked for until it is refused".into(),
+        }],
         RequestState::Ended => vec!["nothing; for another credential make a new request".into()],
         RequestState::Failed => vec!["make a new request; if it fails again, look at Daypass's log".into()],
     }
@@ -100,12 +100,18 @@ fn decided(request: &AccessRequest, now: Timestamp) -> Option<String> {
 
 fn credential(request: &AccessRequest, row: &Row, now: Timestamp) -> Option<String> {
     let credential = request.status.as_ref()?.credential.as_ref()?;
+    let what = if credential.serial.is_some() { "certificate" } else { "token" };
     let place = match (credential.delivery, &credential.secret_name) {
-        (Delivery::Secret, Some(secret)) => format!("certificate in Secret {secret}"),
-        (Delivery::Sealed, _) => "sealed in status".into(),
-        _ => "certificate in status".into(),
+        (Delivery::Secret, Some(secret)) => format!("{what} in Secret {secret}"),
+        (Delivery::Sealed, _) => format!("{what} sealed in status"),
+        _ => format!("{what} in status"),
     };
-    let mut text = format!("{place}, serial {}", credential.serial);
+    let id = match (&credential.serial, &credential.token_id) {
+        (Some(serial), _) => format!(", serial {serial}"),
+        (None, Some(id)) => format!(", {id}"),
+        (None, None) => String::new(),
+    };
+    let mut text = format!("{place}{id}");
     if let Life::Live { expires_at } = row.life {
         text.push_str(&format!(", ends {}", dated(expires_at, now)));
         if let Some(accepted) = not_after(request).filter(|accepted| *accepted > expires_at) {

@@ -112,7 +112,7 @@ impl Row {
             decided_time: decision.map(|decision| decision.time),
             retry_time: decision.zip(retry_after).and_then(|(decision, after)| decision.time.checked_add(after).ok()),
             delivery: request.delivery(),
-            serial: status.credential.as_ref().map(|credential| credential.serial.clone()),
+            serial: status.credential.as_ref().and_then(|credential| credential.serial.clone()),
             life: life(request),
             workload: status.workload,
             reason: status.reason,

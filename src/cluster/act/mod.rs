@@ -1,12 +1,13 @@
 //! The only writer. Each function is one API call (or says why it is more), bounded in time and never repeated by itself.
 //!
-//! `Ledger` writes leases and requests, `secrets` what tenants receive, `publish` what everybody may read.
+//! `Ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read.
 #![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
 
 mod asks;
 mod ledger;
 pub mod publish;
 mod secrets;
+mod tokens;
 
 use std::fmt::Debug;
 
@@ -16,7 +17,8 @@ use serde::de::DeserializeOwned;
 use super::{ApiError, client::call};
 
 pub use asks::{Asks, token_for_pod};
-pub use secrets::{Reserved, SecretContent};
+pub use secrets::{Form, Place, Reserved, SecretContent, expiry_hour};
+pub use tokens::{Minted, Seen, review};
 
 /// Writes with one client. The issuing and the ending side have one each, with connections of their own.
 #[derive(Clone)]

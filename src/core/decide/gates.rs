@@ -45,7 +45,7 @@ pub(super) fn pass(snapshot: &Snapshot) -> Gate<Ask<'_>> {
     guard(snapshot)?;
     identity(snapshot)?;
     let ask = class(snapshot)?;
-    csr(snapshot)?;
+    key(snapshot)?;
     ControlFlow::Continue(ask)
 }
 
@@ -168,10 +168,10 @@ fn allowed(class: &CredentialClassSpec, snapshot: &Snapshot) -> Gate {
         }
     }
     let wanted = snapshot.request.spec.delivery();
-    if class.delivery.contains(&wanted) {
+    if class.deliveries().contains(&wanted) {
         return PASS;
     }
-    let ways: Vec<_> = class.delivery.iter().map(|offered| how_to_ask(*offered, wanted)).collect();
+    let ways: Vec<_> = class.deliveries().iter().map(|offered| how_to_ask(*offered, wanted)).collect();
     deny(DenialReason::DeliveryNotAllowed, None, format!("class {name} does not deliver by {}: {}", wanted.as_str(), ways.join(", or ")))
 }
 
@@ -202,9 +202,13 @@ fn read<'a>(class: &'a CredentialClassSpec, ca_end: Timestamp, snapshot: &Snapsh
     ControlFlow::Continue(Ask { class, class_default, class_max, not_after, left, ttl })
 }
 
-fn csr(snapshot: &Snapshot) -> Gate {
-    match &snapshot.csr_problem {
-        Some(problem) => deny(DenialReason::InvalidCSR, None, format!("spec.csr: {problem}")),
+/// The public key that the pod sent: in a CSR, or to seal to.
+fn key(snapshot: &Snapshot) -> Gate {
+    if let Some(problem) = &snapshot.csr_problem {
+        return deny(DenialReason::InvalidCSR, None, format!("spec.csr: {problem}"));
+    }
+    match &snapshot.seal_problem {
+        Some(problem) => deny(DenialReason::InvalidSealKey, None, format!("spec.sealTo: {problem}")),
         None => PASS,
     }
 }

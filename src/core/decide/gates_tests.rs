@@ -167,7 +167,7 @@ fn a_class_serves_only_the_namespaces_and_deliveries_that_it_names() {
     let (reason, message) = denied(|w| w.request.spec.csr = None);
     assert_eq!(reason, DenialReason::DeliveryNotAllowed);
     assert!(message.contains("spec.csr"), "{message}");
-    assert_eq!(denied(|w| class_mut(w).delivery = vec![Delivery::Secret]).0, DenialReason::DeliveryNotAllowed);
+    assert_eq!(denied(|w| class_mut(w).delivery = Some(vec![Delivery::Secret])).0, DenialReason::DeliveryNotAllowed);
 }
 
 #[test]

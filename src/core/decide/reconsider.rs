@@ -136,7 +136,7 @@ fn class(snapshot: &Snapshot, lease: &CredentialLeaseSpec, gone_since: Option<Ti
         ClassFacts::Absent => return Some(changed(format!("CredentialClass {name} was deleted"), "class".to_owned())),
         ClassFacts::Ready { spec, .. } => spec,
     };
-    if !spec.delivery.contains(&lease.delivery) {
+    if !spec.deliveries().contains(&lease.delivery) {
         return Some(changed(
             format!("class {name} no longer delivers by {}", lease.delivery.as_str()),
             "spec.delivery of the class".to_owned(),

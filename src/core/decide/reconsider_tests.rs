@@ -122,7 +122,7 @@ fn a_definite_end_outweighs_what_is_uncertain() {
     ended(again(|w| w.policies = vec![late(), elsewhere(permit("orders"))]));
     ended(again(|w| {
         w.policies.push(late());
-        class_mut(w).delivery = vec![Delivery::Secret];
+        class_mut(w).delivery = Some(vec![Delivery::Secret]);
     }));
 }
 
@@ -139,7 +139,7 @@ fn but_forbid_class_and_namespace_still_end_the_grants_of_a_broken_policy() {
     ended(again(|w| w.policies = vec![broken(permit("orders")), forbid("z")]));
     ended(again(|w| {
         w.policies = vec![broken(permit("orders"))];
-        class_mut(w).delivery = vec![Delivery::Secret];
+        class_mut(w).delivery = Some(vec![Delivery::Secret]);
     }));
 }
 
@@ -232,7 +232,7 @@ fn a_class_that_no_longer_serves_the_namespace_or_the_delivery_ends_its_grants()
     let only_pay = NamespaceSet { names: Some(vec!["pay".into()]), selector: None };
     let (_, message) = ended(again(|w| class_mut(w).allowed_namespaces = Some(only_pay)));
     assert!(!message.contains("pay"), "{message}");
-    ended(again(|w| class_mut(w).delivery = vec![Delivery::Secret]));
+    ended(again(|w| class_mut(w).delivery = Some(vec![Delivery::Secret])));
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn namespace_sets() -> impl Strategy<Value = NamespaceSet> {
 fn classes() -> impl Strategy<Value = ClassFacts> {
     let class = (
         (ttls(), ttls()),
-        select(vec![vec![Delivery::CSR, Delivery::Secret], vec![Delivery::CSR], vec![Delivery::Secret]]),
+        select(vec![Some(vec![Delivery::CSR, Delivery::Secret]), None, Some(vec![Delivery::Secret])]),
         option::weighted(0.2, namespace_sets()),
         option::of(namespace_sets()),
     );
@@ -192,6 +192,7 @@ struct Ask {
     ttl: Option<Ttl>,
     csr: bool,
     csr_problem: bool,
+    seal_problem: bool,
     generation: i64,
     created: i64,
     fraction: i64,
@@ -208,11 +209,13 @@ fn asks() -> impl Strategy<Value = Ask> {
     ];
     let csr = prop_oneof![4 => Just(true), 1 => Just(false)];
     let home = prop_oneof![30 => Just("daypass-system"), 1 => Just("shop")];
-    let whole = (option::of(ttls()), csr, rarely(0, 1), rarely(1, 2), 0..5i64, 0..1000i64, select(vec!["node-a", ""]), usernames, home);
+    let problem = prop_oneof![60 => Just(0), 2 => Just(1), 2 => Just(2)];
+    let whole = (option::of(ttls()), csr, problem, rarely(1, 2), 0..5i64, 0..1000i64, select(vec!["node-a", ""]), usernames, home);
     whole.prop_map(|(ttl, csr, problem, generation, created, fraction, node, username, home)| Ask {
         ttl,
         csr,
         csr_problem: problem == 1,
+        seal_problem: problem == 2,
         generation,
         created,
         fraction,
@@ -229,6 +232,7 @@ impl Ask {
         world.operator_namespace = self.home.into();
         world.request.generation = self.generation;
         world.csr_problem = self.csr_problem.then(|| "two PEM blocks".to_owned());
+        world.seal_problem = self.seal_problem.then(|| "a point of low order".to_owned());
         let spec = &mut world.request.spec;
         spec.ttl = self.ttl;
         spec.csr = self.csr.then(|| "CSR".to_owned());

@@ -23,7 +23,7 @@ async fn a_root_that_was_brought_signs_and_is_published() {
     let credential = granted.request.status.unwrap().credential.unwrap();
     assert_eq!(certificates(&credential.ca_bundle), certificates(&corp.pem()));
     assert_eq!(certificates(&credential.certificate.unwrap()).len(), 1, "roots are no part of the chain");
-    assert_eq!(granted.lease.spec.x509.ca, "secret.corp-root");
+    assert_eq!(granted.lease.spec.x509.as_ref().unwrap().ca, "secret.corp-root");
     let read_by_pod = published(&here.stage, &scene.pod.client, "secret.corp-root").await.unwrap();
     assert_eq!(read_by_pod, credential.ca_bundle);
     assert_eq!(bundled(&here.stage, "secret.corp-root").await, credential.ca_bundle);

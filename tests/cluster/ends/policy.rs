@@ -229,7 +229,7 @@ async fn lease_when(here: &crate::support::Running, granted: &Granted, limit: Du
 /// Asserts that both the ledger and the pod's status say the new date.
 async fn shortened(scene: &Scene<'_>, granted: &Granted, date: Timestamp) {
     let lease = scene.lease_when(granted, "shortened", SOON, |lease| lease.spec.expires_at == date).await;
-    assert!(lease.state().is_none() && lease.spec.x509.not_after == granted.lease.spec.x509.not_after, "{lease:?}");
+    assert!(lease.state().is_none() && lease.spec.not_after() == granted.lease.spec.not_after(), "{lease:?}");
     let told = |request: &daypass::api::AccessRequest| request.status.as_ref().and_then(|s| s.credential.as_ref()).map(|c| c.expires_at);
     scene.request_when(granted, "shortened", SOON, |request| told(request) == Some(date)).await;
 }

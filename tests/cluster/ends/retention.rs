@@ -49,7 +49,7 @@ async fn finished_requests_go_after_their_time_and_their_leases_after_them() {
 
     wait::until("the lease to go", SKEW + SOON, lease_gone).await.unwrap();
     assert!(
-        Timestamp::now() >= granted.lease.spec.x509.not_after + SignedDuration::try_from(SKEW).unwrap(),
+        Timestamp::now() >= granted.lease.spec.not_after() + SignedDuration::try_from(SKEW).unwrap(),
         "not before the last clock is past it"
     );
     operator.stop().await;

@@ -49,7 +49,7 @@ async fn a_request_that_is_deleted_was_given_back_and_its_lease_waits_for_the_ce
     let marked = scene.lease_when(&granted, "given back", SOON, |lease| lease.state().is_some()).await;
     let status = marked.status.clone().unwrap();
     assert_eq!((status.state, status.reason), (Some(LeaseState::Revoking), Some(EndReason::Completed)));
-    assert!(status.ended_time.unwrap() < granted.lease.spec.x509.not_after, "early");
+    assert!(status.ended_time.unwrap() < granted.lease.spec.not_after(), "early");
     let closed = scene.closed(&granted).await.status.unwrap();
     assert_eq!(
         (closed.reason, closed.ended_time, closed.proof),
@@ -70,6 +70,6 @@ async fn an_early_end_counts_its_seconds_from_the_cause_to_the_proof() {
     let ended = scene.ended(&granted).await;
     assert_eq!((ended.time, ended.reason), (told.time, told.reason), "the cause stays as it was told");
     let seconds = ended.verified_time.unwrap().duration_since(ended.time);
-    assert!(seconds >= granted.lease.spec.x509.not_after.duration_since(ended.time));
+    assert!(seconds >= granted.lease.spec.not_after().duration_since(ended.time));
     assert_eq!(ended.seconds_to_dead.unwrap(), (seconds.as_millis() as i64 + 999) / 1000);
 }

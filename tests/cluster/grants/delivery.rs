@@ -29,9 +29,9 @@ async fn a_pod_s_own_token_gets_a_certificate_for_the_key_that_it_kept() {
     assert_eq!(requester.username, "system:serviceaccount:grants-csr:grants-csr");
     assert_eq!((&requester.pod_name, &requester.pod_uid), (&scene.pod.pod.name_any(), &scene.pod.pod.uid().unwrap()));
     assert_eq!((granted.lease.spec.delivery, &granted.lease.spec.secret), (Delivery::CSR, &None));
-    assert_eq!(granted.lease.spec.x509.common_name.as_deref(), Some("grants-csr"));
-    assert_eq!(granted.lease.spec.x509.uri, "spiffe://test.example/ns/grants-csr/sa/grants-csr");
-    assert_eq!(granted.lease.spec.x509.dns_names, ["grants-csr.grants-csr.svc"]);
+    assert_eq!(granted.lease.spec.x509.as_ref().unwrap().common_name.as_deref(), Some("grants-csr"));
+    assert_eq!(granted.lease.spec.x509.as_ref().unwrap().uri, "spiffe://test.example/ns/grants-csr/sa/grants-csr");
+    assert_eq!(granted.lease.spec.x509.as_ref().unwrap().dns_names, ["grants-csr.grants-csr.svc"]);
     assert!(granted.lease.state().is_none(), "open");
     assert!(scene.secrets().list(&Default::default()).await.unwrap().items.is_empty(), "a CSR needs no Secret");
 }
@@ -153,7 +153,7 @@ async fn two_asks_for_the_same_thing_are_two_credentials() {
     };
     let (one, other) = tokio::join!(ask(), ask());
     assert_ne!(one.name_any(), other.name_any());
-    assert_ne!(one.spec.x509.serial, other.spec.x509.serial);
+    assert_ne!(one.spec.serial(), other.spec.serial());
     assert_ne!(one.spec.decision_id, other.spec.decision_id);
 }
 
@@ -165,6 +165,6 @@ async fn namespaces_that_ask_at_once_get_their_own_names_each() {
         let here = here.clone();
         async move { Scene::set(&here.stage, name).await.granted("1m").await }
     }));
-    let uris: Vec<_> = granted.await.into_iter().map(|granted| granted.lease.spec.x509.uri).collect();
+    let uris: Vec<_> = granted.await.into_iter().map(|granted| granted.lease.spec.x509.unwrap().uri).collect();
     assert_eq!(uris, names.map(|name| format!("spiffe://test.example/ns/{name}/sa/{name}")));
 }

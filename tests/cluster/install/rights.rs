@@ -6,7 +6,7 @@ use daypass::install::rights::{RIGHTS, Reach, Right};
 use devcluster::audit::Event;
 
 use super::play::Play;
-use crate::support::SECRET_NAMESPACES;
+use crate::support::{LENT, SECRET_NAMESPACES};
 
 /// A right that no call of its own ever shows: the API server asks for it when a ClusterTrustBundle is written.
 const NO_CALL: (&str, &str) = ("signers", "attest");
@@ -19,6 +19,7 @@ fn covers(right: &Right, verb: &str, call: &Event, home: &str) -> bool {
         Reach::Everywhere => true,
         Reach::Home => on.namespace == home,
         Reach::SecretNamespaces => SECRET_NAMESPACES.contains(&on.namespace.as_str()),
+        Reach::AccountNamespaces | Reach::Accounts => on.namespace == LENT,
     };
     let named = right.names.is_empty() || right.names.contains(&on.name.as_str());
     call.verb == verb && on.api_group == right.group && resource == right.resource && there && named

@@ -13,6 +13,18 @@ fn specs() -> Vec<Case> {
     let ca = |ca: Value| json!({"spec": {"x509": {"ca": ca}}});
     let x509 = |x509: Value| json!({"spec": {"x509": x509}});
     let spec = |spec: Value| json!({"spec": spec});
+    let token = |fields: Value| {
+        let mut token = json!({"namespace": "lent", "name": "reader"});
+        crate::scene::merge(&mut token, fields);
+        json!({"x509": null, "delivery": null, "serviceAccountToken": token})
+    };
+    let lends = |fields: Value, more: Value| {
+        let mut spec = token(fields);
+        crate::scene::merge(&mut spec, more);
+        json!({"spec": spec})
+    };
+    const ONE: &str = "give exactly one of x509 and serviceAccountToken";
+    const DELIVERED: &str = "certificates are delivered by CSR or Secret, tokens by Sealed or Secret";
     const TTL: &str = "must be 1s to 24h, written like 30s, 15m or 1h30m";
     vec![
         taken("all fields", json!({})),
@@ -36,7 +48,7 @@ fn specs() -> Vec<Case> {
             "spec.ttl",
             "ttl.default must not be longer than ttl.max",
         ),
-        refused("a max beyond 15m", ttl(json!("10m"), json!("15m1s")), "spec.ttl", "ttl.max must be at most 15m"),
+        refused("a max beyond 15m", ttl(json!("10m"), json!("15m1s")), "spec", "ttl.max must be at most 15m"),
         refused("a default of 0", ttl(json!("0s"), json!("15m")), "spec.ttl.default", TTL),
         refused("a negative default", ttl(json!("-1s"), json!("15m")), "spec.ttl.default", "should match"),
         refused("words", ttl(json!("10m"), json!("soon")), "spec.ttl.max", "should match"),
@@ -69,16 +81,52 @@ fn specs() -> Vec<Case> {
         refused("no delivery", spec(json!({"delivery": []})), "spec.delivery", "should have at least 1 items"),
         refused("a delivery twice", spec(json!({"delivery": ["CSR", "CSR"]})), "spec.delivery[1]", "Duplicate value"),
         refused("a delivery of another kind", spec(json!({"delivery": ["Mail"]})), "spec.delivery[0]", "Unsupported value"),
-        refused(
-            "a certificate that is sealed",
-            spec(json!({"delivery": ["CSR", "Sealed"]})),
-            "spec",
-            "a certificate is not delivered Sealed",
-        ),
+        refused("a certificate that is sealed", spec(json!({"delivery": ["CSR", "Sealed"]})), "spec", DELIVERED),
         refused("no trust domain", x509(json!({"trustDomain": null})), "spec.x509.trustDomain", "Required value"),
         refused("an upper-case trust domain", x509(json!({"trustDomain": "Shop.example"})), "spec.x509.trustDomain", "should match"),
         refused("a usage of another kind", x509(json!({"usages": ["CodeSigning"]})), "spec.x509.usages[0]", "Unsupported value"),
-        refused("no kind of credential", spec(json!({"x509": null})), "spec.x509", "Required value"),
+        refused("no kind of credential", spec(json!({"x509": null})), "spec", ONE),
+        refused("two kinds of credential", spec(json!({"serviceAccountToken": {"namespace": "lent", "name": "reader"}})), "spec", ONE),
+        taken("an account that is lent", lends(json!({}), json!({}))),
+        taken("for an hour", lends(json!({}), json!({"ttl": {"max": "1h"}}))),
+        refused("for longer", lends(json!({}), json!({"ttl": {"max": "61m"}})), "spec", "ttl.max must be at most 1h"),
+        taken(
+            "for others that ask the API server",
+            lends(json!({"audiences": ["vault"], "verifier": "TokenReview"}), json!({"ttl": {"max": "1h"}})),
+        ),
+        refused(
+            "for others that do not, beyond 15m",
+            lends(json!({"audiences": ["vault"]}), json!({"ttl": {"max": "16m"}})),
+            "spec",
+            "State verifier: TokenReview if it does ask",
+        ),
+        taken("sealed and in a Secret", lends(json!({}), json!({"delivery": ["Sealed", "Secret"]}))),
+        refused("a token by CSR", lends(json!({}), json!({"delivery": ["CSR"]})), "spec", DELIVERED),
+        refused("an account without a name", lends(json!({"name": null}), json!({})), "spec.serviceAccountToken.name", "Required value"),
+        refused(
+            "an account of no namespace",
+            lends(json!({"namespace": null}), json!({})),
+            "spec.serviceAccountToken.namespace",
+            "Required value",
+        ),
+        refused(
+            "an account of a strange name",
+            lends(json!({"name": "Reader"}), json!({})),
+            "spec.serviceAccountToken.name",
+            "should match",
+        ),
+        refused(
+            "for nobody",
+            lends(json!({"audiences": []}), json!({})),
+            "spec.serviceAccountToken.audiences",
+            "should have at least 1 items",
+        ),
+        refused(
+            "another way to check",
+            lends(json!({"verifier": "Trust"}), json!({})),
+            "spec.serviceAccountToken.verifier",
+            "Unsupported value",
+        ),
     ]
 }
 
@@ -105,7 +153,7 @@ async fn what_a_class_leaves_out_is_filled_in_for_all_to_read() {
     });
     let filled = Author::admin(&quiet()).try_create(&class).await.unwrap();
     assert_eq!(filled["spec"]["ttl"], json!({"default": "10m", "max": "15m"}));
-    assert_eq!(filled["spec"]["delivery"], json!(["CSR"]), "a Secret has to be asked for aloud");
+    assert_eq!(filled["spec"]["delivery"], Value::Null, "what leaves nothing readable behind; a Secret has to be asked for aloud");
     assert_eq!(filled["spec"]["x509"]["ca"], json!({"managed": {"name": "default"}}));
     assert_eq!(filled["spec"]["x509"]["usages"], json!(["ClientAuth"]));
 }

@@ -14,7 +14,12 @@ const REVOKED: &str = "revoke is set once";
 
 /// What the operator may and may not write into an open lease.
 fn edits() -> Vec<Case> {
+    const SAYS: &str = "what the certificate of a lease says never changes";
     let once = |what, change| refused(what, json!({"spec": change}), "spec", ONCE);
+    let token = json!({
+        "namespace": "lent", "serviceAccount": "reader", "serviceAccountUID": "a", "boundTo": {"name": "daypass-token-a", "uid": "b"},
+        "revocable": true, "notAfter": "2026-11-24T10:26:00Z",
+    });
     vec![
         taken(
             "another policy",
@@ -31,9 +36,17 @@ fn edits() -> Vec<Case> {
         once("another requester", json!({"requester": {"podUID": "another"}})),
         once("another workload", json!({"workload": "Deployment/another"})),
         once("another decision", json!({"decisionID": "another"})),
-        once("another serial", json!({"x509": {"serial": "0b"}})),
-        once("another name", json!({"x509": {"commonName": "another"}})),
-        once("a longer certificate", json!({"x509": {"notAfter": "2026-11-24T10:15:01Z"}})),
+        refused("another serial", json!({"spec": {"x509": {"serial": "0b"}}}), "spec", SAYS),
+        refused("another name", json!({"spec": {"x509": {"commonName": "another"}}}), "spec", SAYS),
+        refused("a longer certificate", json!({"spec": {"x509": {"notAfter": "2026-11-24T10:15:01Z"}}}), "spec", SAYS),
+        refused("neither certificate nor token", json!({"spec": {"x509": null}}), "spec", "a lease holds exactly one of x509 and token"),
+        refused("a token beside the certificate", json!({"spec": {"token": token}}), "spec", "a lease holds exactly one of x509 and token"),
+        refused(
+            "a token instead",
+            json!({"spec": {"x509": null, "token": token}}),
+            "spec",
+            "what the token of a lease is bound to never changes",
+        ),
         once("an earlier beginning", json!({"notBefore": "2026-11-24T09:59:59Z"})),
         refused("another Secret", json!({"spec": {"secret": {"uid": "another"}}}), "spec", "the Secret of a lease never changes"),
         refused("no Secret", json!({"spec": {"secret": null}}), "spec", "the Secret of a lease never changes"),

@@ -55,7 +55,7 @@ async fn a_credential_that_ended_early_says_when_it_is_dead_and_then_since_when(
     scene.revoking(&granted, SOON).await;
     let said = person.kubectl(&["daypass", "get", &name, "-n", "plugin-ended"]).await;
     assert!(said.out.contains(": Revoking, RevokedByPerson\n  revoked by ") && said.out.contains("laptop lost"), "{said:?}");
-    let not_after = granted.lease.spec.x509.not_after;
+    let not_after = granted.lease.spec.not_after();
     let dead = said.out.lines().find(|line| line.starts_with("Dead:")).unwrap();
     assert!(dead.contains(&format!("({not_after})")), "the certificate's own end: {dead}");
 

@@ -60,7 +60,7 @@ async fn nginx_serves_every_visitor_while_its_certificate_is_renewed_twice() {
     let serials = serials(&visits);
     let leases = pod.leases().await;
     for serial in &serials {
-        assert!(leases.iter().any(|lease| lease.spec.x509.serial == *serial), "{serial} is in no lease of this pod");
+        assert!(leases.iter().any(|lease| lease.spec.serial() == Some(serial)), "{serial} is in no lease of this pod");
     }
     let log = std::fs::read_to_string(agent.log()).unwrap();
     assert!(!log.contains("was not told") && !log.contains("is denied"), "{log}");

@@ -11,7 +11,9 @@ mod history;
 #[cfg(test)]
 mod tests;
 
-use daypass::api::{AccessRequest, CredentialClass, CredentialLease, Delivery, LABEL_REQUEST_UID, Proof, RequestState};
+use daypass::api::{
+    AccessRequest, CredentialClass, CredentialLease, CredentialLeaseSpec, Delivery, LABEL_REQUEST_UID, Proof, RequestState,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -119,7 +121,10 @@ impl Auditor {
                 continue;
             }
             let of_it = |leases: &[CredentialLease]| {
-                leases.iter().find(|l| l.spec.request_uid == *uid && same(&l.spec.x509.serial, &leaf.serial)).cloned()
+                leases
+                    .iter()
+                    .find(|l| l.spec.request_uid == *uid && l.spec.serial().is_some_and(|serial| same(serial, &leaf.serial)))
+                    .cloned()
             };
             let what = format!("certificate {} of request {uid}, good until {},", leaf.serial, leaf.not_after);
             match (of_it(&sight.before), of_it(&sight.after)) {
@@ -133,13 +138,10 @@ impl Auditor {
     }
 
     fn closes_neither_early_nor_late(&self, sight: &Sight, lease: &CredentialLease, wrong: &mut Vec<String>) {
-        let (not_after, what) = (lease.spec.x509.not_after, name_of(lease));
+        let (not_after, due, what) = (lease.spec.not_after(), end_of(&lease.spec), name_of(lease));
         if !lease.is_closed() {
-            if sight.begun > not_after + self.bound {
-                wrong.push(format!(
-                    "{what} is still not Closed, {} s after its certificate's end",
-                    sight.begun.duration_since(not_after).as_secs()
-                ));
+            if sight.begun > due + self.bound {
+                wrong.push(format!("{what} is still not Closed, {} s after its end", sight.begun.duration_since(due).as_secs()));
             }
             return;
         }
@@ -228,10 +230,11 @@ fn says_what_it_should(sight: &Sight, credential: &Credential, wrong: &mut Vec<S
         format!("delivered as {:?}, though the lease says {:?}", credential.delivery, lease.spec.delivery),
     );
     must(
-        leaf.not_after <= lease.spec.x509.not_after,
-        format!("good until {}, longer than its lease, {}", leaf.not_after, lease.spec.x509.not_after),
+        leaf.not_after <= lease.spec.not_after(),
+        format!("good until {}, longer than its lease, {}", leaf.not_after, lease.spec.not_after()),
     );
-    must(same(&leaf.serial, &lease.spec.x509.serial), format!("serial {}, but the lease says {}", leaf.serial, lease.spec.x509.serial));
+    let serial = lease.spec.serial().unwrap_or_default();
+    must(same(&leaf.serial, serial), format!("serial {}, but the lease says {serial:?}", leaf.serial));
     if let Some(key) = &credential.key {
         must(leaf.is_of_private_key(key), "the key beside the certificate is not its own".into());
     }
@@ -239,19 +242,25 @@ fn says_what_it_should(sight: &Sight, credential: &Credential, wrong: &mut Vec<S
     if let Some(csr) = request.and_then(|request| request.spec.csr.as_deref()) {
         must(leaf.is_of_csr(csr), "the certificate is not for the key of the signing request".into());
     }
-    let Some(class) = sight.classes.iter().find(|class| class.name_any() == lease.spec.class_name) else { return };
+    let class = sight.classes.iter().find(|class| class.name_any() == lease.spec.class_name);
+    let Some(says) = class.and_then(|class| class.spec.x509.as_ref()) else { return };
     let (namespace, account) = lease.spec.requester.service_account().unwrap_or_default();
     let filled = |template: &str| {
         let text = template.replace("{namespace}", namespace).replace("{serviceAccount}", account);
         text.replace("{class}", &lease.spec.class_name)
     };
-    let uri = format!("spiffe://{}/ns/{namespace}/sa/{account}", class.spec.x509.trust_domain);
+    let uri = format!("spiffe://{}/ns/{namespace}/sa/{account}", says.trust_domain);
     must(leaf.uris == [uri.clone()], format!("names {:?} instead of {uri}", leaf.uris));
-    let mut dns_names: Vec<String> = class.spec.x509.dns_names.iter().map(|template| filled(template)).collect();
+    let mut dns_names: Vec<String> = says.dns_names.iter().map(|template| filled(template)).collect();
     dns_names.sort();
     must(leaf.dns_names == dns_names, format!("DNS names {:?} instead of {dns_names:?}", leaf.dns_names));
-    let common_name = class.spec.x509.subject.as_ref().map(|subject| filled(&subject.common_name));
+    let common_name = says.subject.as_ref().map(|subject| filled(&subject.common_name));
     must(leaf.common_name == common_name, format!("common name {:?} instead of {common_name:?}", leaf.common_name));
+}
+
+/// When the credential is refused at the latest: a token that can be taken back, then; anything else at its own end.
+fn end_of(spec: &CredentialLeaseSpec) -> Timestamp {
+    if spec.token.as_ref().is_some_and(|token| token.revocable) { spec.expires_at } else { spec.not_after() }
 }
 
 /// A lease repeats who asked, and lives no longer than was asked for.
@@ -271,9 +280,9 @@ fn is_of_its_request(sight: &Sight, lease: &CredentialLease, wrong: &mut Vec<Str
     let made = lease.creation_timestamp().map(|made| made.0);
     if let (Some(asked), Some(made)) = (asked, made)
         // Times of creation are in whole seconds, cut.
-        && spec.x509.not_after > made + asked + SignedDuration::from_secs(1)
+        && end_of(spec) > made + asked + SignedDuration::from_secs(1)
     {
-        wrong.push(format!("{what} made at {made} lives until {}, longer than the {} s asked for", spec.x509.not_after, asked.as_secs()));
+        wrong.push(format!("{what} made at {made} lives until {}, longer than the {} s asked for", end_of(spec), asked.as_secs()));
     }
 }
 

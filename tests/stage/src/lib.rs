@@ -44,6 +44,10 @@ impl Stage {
         for namespace in &stage.values.secret_namespaces {
             workload::namespace(&admin, namespace, &[]).await?;
         }
+        for account in &stage.values.service_accounts {
+            workload::namespace(&admin, &account.namespace, &[]).await?;
+            workload::service_account(&admin, &account.namespace, &account.name).await?;
+        }
         install(&stage.cluster, &stage.values).await?;
         Ok(stage)
     }

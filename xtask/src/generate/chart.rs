@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use daypass::install::{self, OperatorName, Values, guard, yaml::to_yaml};
+use daypass::install::{self, Account, OperatorName, Values, guard, yaml::to_yaml};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,6 +15,8 @@ use super::{
 };
 
 const NAMESPACE: &str = "__secret_namespace__";
+/// Namespace and name.
+const ACCOUNT: [&str; 2] = ["__account_namespace__", "__account_name__"];
 
 const fn placeholder(mark: &'static str, expression: &'static str, shape: Shape) -> Placeholder {
     Placeholder { mark, expression, shape }
@@ -32,6 +34,8 @@ const PLACEHOLDERS: &[Placeholder] = &[
     placeholder("__tolerations__", "$.Values.tolerations", Shape::OptionalTree),
     placeholder("__priority_class__", "$.Values.priorityClassName", Shape::OptionalText),
     placeholder(NAMESPACE, "$namespace", Shape::Text),
+    placeholder(ACCOUNT[0], "$account.namespace", Shape::Text),
+    placeholder(ACCOUNT[1], "$account.name", Shape::Text),
 ];
 
 /// The stamp policies go in where they are served: from Kubernetes 1.36, or wherever the API server says so.
@@ -40,6 +44,7 @@ const IF_STAMPED: &str = r#"{{- $served := $.Capabilities.APIVersions.Has "admis
 {{- if or (eq $.Values.stamp "Always") (and (eq $.Values.stamp "Auto") $served) }}
 "#;
 const IF_NAMESPACES: &str = "{{- range $namespace := $.Values.secretNamespaces }}\n---\n";
+const IF_ACCOUNTS: &str = "{{- range $account := $.Values.serviceAccounts }}\n---\n";
 const END: &str = "{{- end }}\n";
 
 pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
@@ -62,6 +67,7 @@ pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
                 add("stamp", HEADER, &stamps, (IF_STAMPED, END))?;
             }
             name @ "secret-namespaces" => add(name, HEADER, &part.objects, (IF_NAMESPACES, END))?,
+            name @ "service-accounts" => add(name, HEADER, &part.objects, (IF_ACCOUNTS, END))?,
             name => add(name, HEADER, &part.objects, ("", ""))?,
         }
     }
@@ -81,6 +87,7 @@ fn values() -> Values {
         image: "__image__".into(),
         image_pull_policy: "__pull_policy__".into(),
         secret_namespaces: vec![NAMESPACE.into()],
+        service_accounts: vec![Account { namespace: ACCOUNT[0].into(), name: ACCOUNT[1].into() }],
         args: vec!["__args__".into()],
         resources: json!("__resources__"),
         pod: pod.as_object().cloned().unwrap_or_default(),
@@ -127,6 +134,7 @@ mod tests {
         assert_eq!(values["image"]["pullPolicy"], defaults.image_pull_policy);
         assert_eq!(values["serviceAccountName"], defaults.operator.service_account);
         assert_eq!(values["secretNamespaces"], json!(defaults.secret_namespaces));
+        assert_eq!((&values["serviceAccounts"], defaults.service_accounts.len()), (&json!([]), 0));
         assert_eq!(values["args"], json!(defaults.args));
         assert_eq!(values["resources"], defaults.resources);
     }

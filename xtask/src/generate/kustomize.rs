@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use daypass::install::{self, Part, Values, guard, yaml::to_yaml};
+use daypass::install::{self, Account, Part, Values, guard, yaml::to_yaml};
 use serde_json::Value;
 
 use super::{CRD_HEADER, Error, Files, HEADER};
@@ -24,7 +24,7 @@ pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
         match part.name {
             "guard" => add_guard(&mut files, &part)?,
             // None by default; see below.
-            "secret-namespaces" => {}
+            "secret-namespaces" | "service-accounts" => {}
             name => files.add("operator", name, &part.objects, HEADER)?,
         }
     }
@@ -32,6 +32,15 @@ pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
     for part in install::parts(&sample).into_iter().filter(|part| part.name == "secret-namespaces") {
         files.add("secret-namespace", "rbac", &part.objects, HEADER)?;
     }
+    let lent = Account { namespace: "lent".into(), name: "reader".into() };
+    let sample = Values { service_accounts: vec![lent], ..Values::default() };
+    for part in install::parts(&sample).into_iter().filter(|part| part.name == "service-accounts") {
+        files.add("service-account", "rbac", &part.objects, HEADER)?;
+    }
+    files.note(
+        "service-account",
+        "# For a service account that classes may lend: copy rbac.yaml with the account's namespace and name in place of lent and reader.\n",
+    );
     files.note(
         "secret-namespace",
         "# For a namespace whose pods may have credentials delivered as Secrets: make an overlay of this with its namespace.\n",

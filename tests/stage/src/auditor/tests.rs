@@ -249,7 +249,7 @@ fn names_keys_and_dates_that_are_not_the_requester_s_are_found() {
     finds(&auditor().judge(&mixed.sight), "the key beside the certificate is not its own");
 
     let mut long = world();
-    long.leases(|lease| lease.spec.x509.not_after = second(-1));
+    long.leases(|lease| lease.spec.x509.as_mut().unwrap().not_after = second(-1));
     finds(&auditor().judge(&long.sight), "longer than its lease");
 
     let mut asked = world();
