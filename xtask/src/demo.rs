@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 use clap::Args;
 use daypass::{
     api::{AccessRequest, RequestState},
-    install::Values,
+    install::{Account, Values},
 };
 use devcluster::Options;
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use kube::ResourceExt;
 use serde_json::json;
 use stage::{Csr, Operator, OperatorOptions, Pod, Stage};
 
-use crate::{beside, binary, tour::Tour, verify};
+use crate::{beside, binary, lent, tour::Tour, verify};
 
 /// Arguments of `cargo xtask demo`.
 #[derive(Args, Debug)]
@@ -70,13 +70,16 @@ async fn tell(tour: &mut Tour) -> Option<(Stage, Operator)> {
     tour.step("a pod of another service account is denied, and why", denied(&stage, &binary)).await?;
     tour.step("a neighbour's attempt to delete the request is refused", neighbour(&stage, &asked)).await?;
     tour.step("a second grant is delivered as a Secret; given back, the Secret is gone", secret(&stage, &asked)).await?;
+    let lent = tour.step("a pod is lent another account's token, sealed to a key of its own", lent::lend(&stage)).await?;
+    tour.step("the token is taken back: the API server refuses it", lent::take_back(&stage, &lent)).await?;
     tour.step("the first certificate's time runs out: ended, and proven", expiry(&stage, &asked)).await?;
     tour.step("what is left: nothing live", left(&stage)).await?;
     Some((stage, operator))
 }
 
 async fn set() -> Result<(Stage, String), String> {
-    let values = Values { secret_namespaces: vec!["shop".into()], ..Values::default() };
+    let account = Account { namespace: lent::NAMESPACE.into(), name: lent::ACCOUNT.into() };
+    let values = Values { secret_namespaces: vec!["shop".into()], service_accounts: vec![account], ..Values::default() };
     let stage = Stage::set(Options::default(), values).await.map_err(|error| error.to_string())?;
     let version = stage.cluster.admin().map_err(|e| e.to_string())?.apiserver_version().await.map_err(|e| e.to_string())?;
     let detail = format!("Kubernetes {} at {}", version.git_version, stage.cluster.server_urls()[0]);

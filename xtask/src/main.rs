@@ -9,6 +9,7 @@ mod demo;
 mod generate;
 mod image;
 mod krew;
+mod lent;
 mod soak;
 mod tour;
 mod verify;
