@@ -23,7 +23,6 @@ use crate::{
     api::Ttl,
     pod::{
         Holder, Signal, Tell,
-        ask::Debts,
         child::{Child, Event, Signals},
         left_by_the_killed,
         set::OwnDirectory,
@@ -110,15 +109,15 @@ pub async fn run(args: ExecArgs) -> ExitCode {
         return exit::with(exit::USAGE, "exec", format_args!("--log: {problem}"));
     }
     match &args.dir {
-        Some(directory) => within(&args, directory, Debts::default()).await,
+        Some(directory) => within(&args, directory, None).await,
         None => match OwnDirectory::make() {
-            Ok(own) => within(&args, own.path(), left_by_the_killed(&own)).await,
+            Ok(own) => within(&args, own.path(), Some(&own)).await,
             Err(error) => exit::with(exit::CANNOT_WRITE, "exec", format_args!("{error}; give --dir")),
         },
     }
 }
 
-async fn within(args: &ExecArgs, directory: &Path, killed: Debts) -> ExitCode {
+async fn within(args: &ExecArgs, directory: &Path, own: Option<&OwnDirectory>) -> ExitCode {
     let placed = match directories(&args.classes, directory) {
         Ok(placed) => placed,
         Err(problem) => return exit::with(exit::USAGE, "exec", problem),
@@ -135,6 +134,7 @@ async fn within(args: &ExecArgs, directory: &Path, killed: Debts) -> ExitCode {
         Ok(place) => place,
         Err(error) => return exit::with(exit::NO_POD, "exec", error),
     };
+    let killed = own.map(|own| left_by_the_killed(own, &place)).unwrap_or_default();
     let metrics = Arc::new(AgentMetrics::default());
     let mut holders = match holders(&place, &args.want, placed, args.mode, &Tell::Nobody, &metrics) {
         Ok(holders) => holders,

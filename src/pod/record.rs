@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ask::{Debts, Granted, Handed},
+    place::Place,
     set::{Directory, Files, OwnDirectory},
 };
 use crate::secret::Secret;
@@ -21,6 +22,8 @@ pub(super) struct Record {
     pub name: String,
     pub uid: String,
     pub class_name: String,
+    /// UID of the pod that asked.
+    pub pod_uid: String,
 }
 
 /// Whether a directory holds a set of files already.
@@ -34,10 +37,14 @@ pub(super) fn left_behind(directory: &Directory) -> Option<(Record, String, Secr
     Some((record, directory.read_plain("tls.crt")?, directory.read("tls.key")?))
 }
 
-/// What killed processes of this pod left in memory of their own: removed, and the requests that it came from, to be given back.
-pub fn left_by_the_killed(own: &OwnDirectory) -> Debts {
+/// What killed processes of this pod left in memory of their own: removed, and the requests that it came from, to be given back. What another
+/// pod left where both can see it is that pod's to give back, and stays.
+pub fn left_by_the_killed(own: &OwnDirectory, place: &Place) -> Debts {
     let debts = Debts::default();
-    for record in own.sweep(RECORD).iter().filter_map(|text| serde_json::from_str::<Record>(text).ok()) {
+    let Ok(session) = place.session() else { return debts };
+    let read = |text: &str| serde_json::from_str::<Record>(text).ok();
+    let ours = |text: &str| read(text).is_some_and(|record| record.pod_uid == session.requester.pod_uid);
+    for record in own.sweep(RECORD, ours).iter().filter_map(|text| read(text)) {
         debts.owe(&record.name, Some(record.uid));
     }
     debts
@@ -50,6 +57,7 @@ pub fn files(granted: &Granted, class: &str) -> Files {
         name: granted.request.name_any(),
         uid: granted.request.uid().unwrap_or_default(),
         class_name: class.to_owned(),
+        pod_uid: granted.request.spec.requester.pod_uid.clone(),
     };
     let mut files: Files = vec![
         ("expires-at", Secret::new(format!("{:.0}\n", granted.expires_at))),

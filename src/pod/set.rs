@@ -207,18 +207,18 @@ impl OwnDirectory {
     }
 
     /// Removes what processes of this pod that were killed left in /dev/shm, which outlives a container, and returns the plain files of this
-    /// name in the sets that they held. A directory whose lock somebody holds is in use, and one that is hardly older than this one may be
-    /// about to be.
-    pub fn sweep(&self, file: &str) -> Vec<String> {
+    /// name in the sets that they held. A directory whose lock somebody holds is in use, one that is hardly older than this one may be about
+    /// to be, and one with a file that is not `ours` is left to whose it is.
+    pub fn sweep(&self, file: &str, ours: impl Fn(&str) -> bool) -> Vec<String> {
         let made = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
         let Ok(now) = made(&self.0) else { return Vec::new() };
         let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-        let ours = entries.filter(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("daypass-")).is_some_and(is_random));
+        let alike = entries.filter(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("daypass-")).is_some_and(is_random));
         let mut found = Vec::new();
-        for entry in ours.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        for entry in alike.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let mut held = Vec::new();
             let old = made(&entry.path()).is_ok_and(|then| now.duration_since(then).is_ok_and(|age| age > SETTLED));
-            if old && abandoned(&entry.path(), file, 4, &mut held) {
+            if old && abandoned(&entry.path(), file, 4, &mut held) && held.iter().all(|text| ours(text)) {
                 let _ = fs::remove_dir_all(entry.path());
                 found.extend(held);
             }

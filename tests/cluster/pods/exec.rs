@@ -153,6 +153,10 @@ async fn what_a_killed_exec_left_in_memory_is_removed_and_given_back_by_the_next
     // As if it had been killed a while ago.
     let aged = std::process::Command::new("touch").args(["-d", "1 minute ago"]).arg(directory).status().unwrap();
     assert!(aged.success());
+    // Where pods share their memory, another one could not give it back.
+    let stranger = Scene::set(&here.stage, "exec-stranger").await;
+    let said = Container::new(&stranger).exec(&["--", "true"]).await;
+    assert_eq!((said.code, directory.exists()), (0, true), "{said:?}");
     let said = container.exec(&["--", "true"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!directory.exists(), "no key is left");
