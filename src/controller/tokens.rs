@@ -95,7 +95,7 @@ impl Tokens {
         match known.reviewed {
             Some(TokenFact::Unseen { .. }) => unseen,
             Some(fact) => fact,
-            None if can_be_shown => TokenFact::Unasked,
+            None if can_be_shown => TokenFact::Unasked { gone_since: known.gone_since.unwrap_or(now) },
             None => unseen,
         }
     }
@@ -131,7 +131,7 @@ mod tests {
         for lease in ["seen", "unseen"] {
             tokens.bound_went(lease, at(10));
         }
-        assert_eq!(tokens.fact("seen", at(12)), TokenFact::Unasked);
+        assert_eq!(tokens.fact("seen", at(12)), TokenFact::Unasked { gone_since: at(10) });
         assert_eq!(tokens.fact("unseen", at(12)), TokenFact::Unseen { gone_since: at(10) });
         assert_eq!(tokens.fact("of another process", at(12)), TokenFact::Unseen { gone_since: at(12) });
     }

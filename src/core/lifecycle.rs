@@ -58,8 +58,11 @@ pub enum SecretFact {
 /// What is known of a token since the Secret that it is bound to was deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenFact {
-    /// Nobody has asked yet.
-    Unasked,
+    /// Nobody has asked yet. What it is bound to has been seen to be gone since then.
+    Unasked {
+        /// By the operator's clock.
+        gone_since: Timestamp,
+    },
     /// It was still accepted, out of a cache; asked again then.
     Accepted {
         /// When.
@@ -135,6 +138,10 @@ pub enum Step {
 /// No API server accepts a token any more once the Secret that it is bound to has been gone for this long: successful authentications are
 /// cached for 10 s, and nothing else is.
 pub const TOKEN_CACHES: SignedDuration = SignedDuration::from_secs(11);
+
+/// An API server looks a Secret up in what its own watch has brought. Shown a token before that has heard of the deletion, it would accept it,
+/// and go on accepting it for as long as it remembers: so nobody asks before this.
+pub const NEWS_TRAVELS: SignedDuration = SignedDuration::from_secs(1);
 
 /// Before the API server's clock is asked for again, while it is not known.
 const UNKNOWN_CLOCK_RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -253,6 +260,7 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
         Some(token) if everything_gone => match refusal(facts, token.revocable) {
             Refusal::Proven(proof) => return Step::Close(ending, proof),
             Refusal::Ask => return Step::Review,
+            Refusal::Soon(time) => return Step::Wait(Some(time)),
             Refusal::NotBefore(time) => time,
         },
         _ => proof_due(facts),
@@ -269,6 +277,8 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
 enum Refusal {
     Proven(Proof),
     Ask,
+    /// To be asked in a moment: not worth saying anything before.
+    Soon(Timestamp),
     NotBefore(Timestamp),
 }
 
@@ -282,7 +292,8 @@ fn refusal(facts: &Facts<'_>, revocable: bool) -> Refusal {
     }
     match facts.token {
         TokenFact::Refused => Refusal::Proven(Proof::TokenRefused),
-        TokenFact::Unasked => Refusal::Ask,
+        TokenFact::Unasked { gone_since } if facts.own >= gone_since + NEWS_TRAVELS => Refusal::Ask,
+        TokenFact::Unasked { gone_since } => Refusal::Soon(ahead(facts, gone_since + NEWS_TRAVELS)),
         TokenFact::Accepted { again } if facts.own >= again => Refusal::Ask,
         TokenFact::Accepted { again } => Refusal::NotBefore(ahead(facts, again)),
         TokenFact::Unseen { gone_since } if facts.own >= gone_since + TOKEN_CACHES => Refusal::Proven(Proof::BoundObjectGone),

@@ -66,7 +66,7 @@ pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         verdict: None,
         secret: SecretFact::There,
         bound: SecretFact::There,
-        token: TokenFact::Unasked,
+        token: TokenFact::Unasked { gone_since: at(0) },
     }
 }
 
@@ -254,7 +254,7 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             verdict: verdict.then(|| (EndReason::PolicyChanged, "no policy permits it".into())),
             secret: if secret_gone { SecretFact::Gone } else { SecretFact::There },
             bound: SecretFact::Gone,
-            token: TokenFact::Unasked,
+            token: TokenFact::Unasked { gone_since: at(0) },
         };
         (spec, facts)
     })

@@ -38,6 +38,16 @@ fn a_token_that_is_refused_at_once_costs_its_end_no_mark() {
 }
 
 #[test]
+fn a_token_is_not_shown_before_an_api_server_can_know_that_it_was_taken_back() {
+    let spec = token(Delivery::Sealed, true);
+    let mut fresh = facts(&spec, 100);
+    (fresh.bound, fresh.token) = (SecretFact::Gone, TokenFact::Unasked { gone_since: at(100) });
+    assert_eq!(run(fresh.clone()), [Step::Wait(Some(at(101)))], "it would be remembered for 10 s; a second is not worth a write");
+    (fresh.own, fresh.server) = (at(101), Some(at(101)));
+    assert_eq!(kinds(&run(fresh))[0], "Review");
+}
+
+#[test]
 fn one_that_is_still_accepted_out_of_a_cache_is_said_to_be_revoking_and_asked_about_again() {
     let spec = token(Delivery::Sealed, true);
     let mut cached = facts(&spec, 100);

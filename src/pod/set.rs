@@ -213,7 +213,8 @@ impl OwnDirectory {
         let made = |path: &Path| fs::metadata(path).and_then(|found| found.modified());
         let Ok(now) = made(&self.0) else { return Vec::new() };
         let entries = fs::read_dir("/dev/shm").into_iter().flatten().flatten();
-        let alike = entries.filter(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("daypass-")).is_some_and(is_random));
+        let alike =
+            entries.filter(|entry| entry.file_name().to_str().and_then(|name| name.strip_prefix("daypass-")).is_some_and(is_random));
         let mut found = Vec::new();
         for entry in alike.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
             let mut held = Vec::new();
