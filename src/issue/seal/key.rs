@@ -9,7 +9,7 @@ use aws_lc_rs::{
 };
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD};
 
-/// Longer than any public key of a KEM that there is.
+/// What the schema lets in: longer than the keys that somebody may send by mistake.
 const LONGEST: usize = 2048;
 /// What stands before the 32 bytes of a key in DER (RFC 8410): SubjectPublicKeyInfo and PKCS#8.
 pub(super) const SPKI_PREFIX: &[u8] = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x6e\x03\x21\x00";
@@ -25,8 +25,8 @@ pub enum SealKeyError {
     /// Nothing at all.
     #[error("it is empty; {NEXT}")]
     Empty,
-    /// More than any key.
-    #[error("it is {length} characters long, longer than any public key; {NEXT}")]
+    /// Far too much.
+    #[error("it is {length} characters long, far longer than a key; {NEXT}")]
     TooLong {
         /// Its length in bytes.
         length: usize,
@@ -133,7 +133,6 @@ fn other_key(bytes: &[u8]) -> SealKeyError {
         (56, _) => "an X448 key",
         (800, _) => "an ML-KEM-512 key",
         (1184, _) => "an ML-KEM-768 key",
-        (1568, _) => "an ML-KEM-1024 key",
         (1216, _) => "an X-Wing key (ML-KEM-768 and X25519)",
         (1249, _) => "a key of ML-KEM-768 and P-256",
         (length, Some(0x30)) if length > 32 => "a key of another kind in DER",

@@ -66,7 +66,6 @@ fn what_is_no_key_of_this_suite_is_named() {
         (point(56, 9), "an X448 key"),
         (point(800, 1), "an ML-KEM-512 key"),
         (point(1184, 1), "an ML-KEM-768 key"),
-        (point(1568, 1), "an ML-KEM-1024 key"),
         (point(1216, 1), "an X-Wing key (ML-KEM-768 and X25519)"),
         (point(91, 0x30), "a key of another kind in DER"),
     ] {
