@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::{
     exit,
-    pod_args::{ClassArg, WantArgs, WhereArgs, directories, duration, mode},
+    pod_args::{ClassArgs, Placed, WantArgs, WhereArgs, duration, mode},
 };
 use crate::{
     admin,
@@ -34,13 +34,11 @@ pub(super) const RELEASE_WITHIN: Duration = Duration::from_secs(5);
 /// Keeps a live credential of each class in a directory: asks with a key made in memory, renews at about two thirds of the life, and gives
 /// everything back when it is told to end.
 ///
-/// Files: tls.crt, tls.key, ca.crt, expires-at; all of a credential switch together.
+/// Files: tls.crt, tls.key and ca.crt of a certificate, token of a token, and expires-at; all of a credential switch together.
 #[derive(Args, Debug)]
 pub struct AgentArgs {
-    /// Class to hold a credential of; repeat for several. The files of NAME=SUBDIRECTORY go to that directory below --dir; without it those
-    /// of a single class go to --dir itself and those of several each to a directory named after the class.
-    #[arg(long = "class", value_name = "NAME[=SUBDIRECTORY]", required = true)]
-    classes: Vec<ClassArg>,
+    #[command(flatten)]
+    classes: ClassArgs,
     /// Directory for the files; best an emptyDir volume with medium: Memory.
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
@@ -91,7 +89,7 @@ pub async fn run(args: AgentArgs) -> ExitCode {
     if let Err(problem) = telemetry::init(args.log_format, &args.log) {
         return exit::with(exit::USAGE, "agent", format_args!("--log: {problem}"));
     }
-    let placed = match directories(&args.classes, &args.dir) {
+    let placed = match args.classes.placed(&args.dir) {
         Ok(placed) => placed,
         Err(problem) => return exit::with(exit::USAGE, "agent", problem),
     };
@@ -177,17 +175,17 @@ async fn serve(listener: Option<TcpListener>, shown: Arc<admin::agent::Shown>) -
 pub(super) fn holders(
     place: &Arc<Place>,
     want: &WantArgs,
-    placed: Vec<(String, PathBuf)>,
+    placed: Vec<Placed>,
     mode: u32,
     tell: &Tell,
     metrics: &Arc<AgentMetrics>,
 ) -> Result<Vec<Holder>, SetError> {
-    let hold = |(class, directory): (String, PathBuf)| {
+    let hold = |Placed { class, hand, directory }: Placed| {
         let held = Directory::hold(&directory, mode)?;
         if in_memory(&directory) == Some(false) {
             tracing::warn!("{} is not in memory: keys are written to a disk (use an emptyDir with medium: Memory)", directory.display());
         }
-        Ok(Holder::new(place.clone(), want.of(&class), held, tell.clone(), metrics.clone()))
+        Ok(Holder::new(place.clone(), want.of(&class, hand), held, tell.clone(), metrics.clone()))
     };
     placed.into_iter().map(hold).collect()
 }

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use super::{
     agent::{holders, obtain, release},
     exit,
-    pod_args::{ClassArg, WantArgs, WhereArgs, directories, duration, mode},
+    pod_args::{ClassArgs, WantArgs, WhereArgs, duration, mode},
 };
 use crate::{
     admin,
@@ -38,14 +38,12 @@ use crate::{
 /// 77 denied, 78 not in a pod, 126 command cannot be started, 127 command not found; 128 and the signal's number when a signal ended it.
 #[derive(Args, Debug)]
 pub struct ExecArgs {
-    /// Class to hold a credential of; repeat for several. The files of NAME=SUBDIRECTORY go to that directory below $DAYPASS_DIR; without it
-    /// those of a single class go to $DAYPASS_DIR itself and those of several each to a directory named after the class.
-    #[arg(long = "class", value_name = "NAME[=SUBDIRECTORY]", required = true)]
-    classes: Vec<ClassArg>,
+    #[command(flatten)]
+    classes: ClassArgs,
     /// Directory for the files. Default: one of its own in /dev/shm, removed at the end.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Environment variable to fill from a file, for instance PGSSLKEY=tls.key (SUBDIRECTORY/tls.key with several classes); repeat for
+    /// Environment variable to fill from a file, for instance PGSSLKEY=tls.key or API_TOKEN=token (SUBDIRECTORY/tls.key with several classes); repeat for
     /// several. It cannot be renewed while the command runs.
     #[arg(long = "env", value_name = "NAME=FILE")]
     variables: Vec<Variable>,
@@ -84,7 +82,7 @@ struct Variable {
 }
 
 /// What a variable may be filled from.
-const FILES: [&str; 4] = ["tls.crt", "tls.key", "ca.crt", "expires-at"];
+const FILES: [&str; 5] = ["tls.crt", "tls.key", "ca.crt", "token", "expires-at"];
 
 impl FromStr for Variable {
     type Err = String;
@@ -118,11 +116,13 @@ pub async fn run(args: ExecArgs) -> ExitCode {
 }
 
 async fn within(args: &ExecArgs, directory: &Path, own: Option<&OwnDirectory>) -> ExitCode {
-    let placed = match directories(&args.classes, directory) {
+    let placed = match args.classes.placed(directory) {
         Ok(placed) => placed,
         Err(problem) => return exit::with(exit::USAGE, "exec", problem),
     };
-    if let Some(lost) = args.variables.iter().find(|v| !placed.iter().any(|(_, d)| Some(d.as_path()) == directory.join(&v.file).parent())) {
+    if let Some(lost) =
+        args.variables.iter().find(|v| !placed.iter().any(|p| Some(p.directory.as_path()) == directory.join(&v.file).parent()))
+    {
         let problem = format!("--env {}={}: no class has its files there", lost.name, lost.file.display());
         return exit::with(exit::USAGE, "exec", problem);
     }

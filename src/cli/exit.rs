@@ -36,7 +36,7 @@ pub fn of_refusal(refusal: &Refusal) -> u8 {
         Refusal::Asking(AskError::Place(_)) => NO_POD,
         Refusal::Asking(AskError::Refused(_) | AskError::Invalid(_)) => DENIED,
         Refusal::Asking(AskError::Quota(_) | AskError::Unanswered { .. } | AskError::Lost { .. }) => TRY_AGAIN,
-        Refusal::Asking(AskError::OtherKey { .. } | AskError::Key(_)) => FAILED,
+        Refusal::Asking(AskError::Unusable { .. } | AskError::Key(_)) => FAILED,
     }
 }
 

@@ -12,10 +12,7 @@ use clap::Args;
 use crate::{
     api::Ttl,
     cluster::Clock,
-    pod::{
-        Place, PlaceError,
-        ask::{Hand, Want},
-    },
+    pod::{Place, PlaceError, ask::Want, hand::Hand},
 };
 
 /// Where this pod is.
@@ -52,9 +49,55 @@ pub struct WantArgs {
 }
 
 impl WantArgs {
-    /// A credential of this class, for a key that is made here.
-    pub fn of(&self, class: &str) -> Want {
-        Want { class: class.to_owned(), ttl: self.ttl.clone(), purpose: self.purpose.clone(), hand: Hand::Here }
+    /// A credential of this class, which comes this way.
+    pub fn of(&self, class: &str, hand: Hand) -> Want {
+        Want { class: class.to_owned(), ttl: self.ttl.clone(), purpose: self.purpose.clone(), hand }
+    }
+}
+
+/// Which classes to hold a credential of, and where the files of each go.
+#[derive(Args, Clone, Debug)]
+pub struct ClassArgs {
+    /// Class of certificates to hold a credential of; repeat for several. The files of NAME=SUBDIRECTORY go to that directory below the one
+    /// for the files; without it those of a single class go there itself and those of several each to a directory named after the class.
+    #[arg(long = "class", value_name = "NAME[=SUBDIRECTORY]", required_unless_present = "token_classes")]
+    classes: Vec<ClassArg>,
+    /// The same of a class of tokens: its file is token. It comes sealed to a key that is made in memory for each one.
+    #[arg(long = "token-class", value_name = "NAME[=SUBDIRECTORY]")]
+    token_classes: Vec<ClassArg>,
+}
+
+/// A class with its place.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Name of the class.
+    pub class: String,
+    /// How its credential comes.
+    pub hand: Hand,
+    /// Where its files go.
+    pub directory: PathBuf,
+}
+
+impl ClassArgs {
+    /// The directory of each class below this one: the directory itself for a single class, one named after the class where there are several,
+    /// or the one that was said. No two may be the same.
+    pub fn placed(&self, below: &Path) -> Result<Vec<Placed>, String> {
+        let several = self.classes.len() + self.token_classes.len() > 1;
+        let certificates = self.classes.iter().map(|class| ("--class", class, Hand::Here));
+        let tokens = self.token_classes.iter().map(|class| ("--token-class", class, Hand::Token));
+        let (mut placed, mut seen) = (Vec::new(), BTreeSet::new());
+        for (flag, class, hand) in certificates.chain(tokens) {
+            let directory = match &class.subdirectory {
+                Some(said) => below.join(said),
+                None if several => below.join(&class.name),
+                None => below.to_owned(),
+            };
+            if !seen.insert(directory.clone()) {
+                return Err(format!("{flag} {}: its files would go where those of another class go; give NAME=SUBDIRECTORY", class.name));
+            }
+            placed.push(Placed { class: class.name.clone(), hand, directory });
+        }
+        Ok(placed)
     }
 }
 
@@ -82,25 +125,6 @@ impl FromStr for ClassArg {
     }
 }
 
-/// The directory of each class below this one: the directory itself for a single class, one named after the class where there are several,
-/// or the one that was said. No two may be the same.
-pub fn directories(classes: &[ClassArg], below: &Path) -> Result<Vec<(String, PathBuf)>, String> {
-    let several = classes.len() > 1;
-    let place = |class: &ClassArg| match &class.subdirectory {
-        Some(said) => below.join(said),
-        None if several => below.join(&class.name),
-        None => below.to_owned(),
-    };
-    let placed: Vec<_> = classes.iter().map(|class| (class.name.clone(), place(class))).collect();
-    let mut seen = BTreeSet::new();
-    for (class, directory) in &placed {
-        if !seen.insert(directory) {
-            return Err(format!("--class {class}: its files would go where those of another class go; give NAME=SUBDIRECTORY"));
-        }
-    }
-    Ok(placed)
-}
-
 /// A mode in octal digits, for instance 0640. Never writable or executable for others.
 pub fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| mode & !0o644 == 0 && mode & 0o400 != 0);
@@ -117,18 +141,22 @@ pub fn duration(text: &str) -> Result<Ttl, String> {
 mod tests {
     use super::*;
 
-    fn placed(classes: &[&str]) -> Result<Vec<String>, String> {
-        let classes: Vec<ClassArg> = classes.iter().map(|text| text.parse().unwrap()).collect();
-        directories(&classes, Path::new("/run")).map(|placed| placed.into_iter().map(|(_, path)| path.display().to_string()).collect())
+    fn placed(classes: &[&str], token_classes: &[&str]) -> Result<Vec<String>, String> {
+        let [classes, token_classes] = [classes, token_classes].map(|all| all.iter().map(|text| text.parse().unwrap()).collect());
+        let placed = ClassArgs { classes, token_classes }.placed(Path::new("/run"))?;
+        Ok(placed.into_iter().map(|one| one.directory.display().to_string()).collect())
     }
 
     #[test]
     fn one_class_has_the_directory_and_several_one_each() {
-        assert_eq!(placed(&["a"]).unwrap(), ["/run"]);
-        assert_eq!(placed(&["a=db"]).unwrap(), ["/run/db"]);
-        assert_eq!(placed(&["a", "b=db"]).unwrap(), ["/run/a", "/run/db"]);
+        assert_eq!(placed(&["a"], &[]).unwrap(), ["/run"]);
+        assert_eq!(placed(&[], &["a"]).unwrap(), ["/run"]);
+        assert_eq!(placed(&["a=db"], &[]).unwrap(), ["/run/db"]);
+        assert_eq!(placed(&["a", "b=db"], &["c", "d=x"]).unwrap(), ["/run/a", "/run/db", "/run/c", "/run/x"]);
         for same in [["a", "a"], ["a=x", "b=x"], ["a", "b=a"]] {
-            assert!(placed(&same).unwrap_err().contains("NAME=SUBDIRECTORY"), "{same:?}");
+            assert!(placed(&same, &[]).unwrap_err().contains("--class"), "{same:?}");
+            let said = placed(&same[..1], &same[1..]).unwrap_err();
+            assert!(said.contains("--token-class") && said.contains("NAME=SUBDIRECTORY"), "{said}");
         }
     }
 

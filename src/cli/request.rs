@@ -18,29 +18,35 @@ use crate::{
         act::{Asks, token_for_pod},
         client, identity,
     },
+    issue::seal::SealKey,
     pod::{
         Place, Refusal, Session,
-        ask::{Answer, AskError, Debts, Draft, Granted, Hand, Handed, Want, ask},
+        ask::{Answer, AskError, Debts, Draft, Granted, Want, ask},
         child::Signals,
-        files, persist,
+        files,
+        hand::{Hand, Handed},
+        persist,
         set::Directory,
     },
     telemetry::{self, LogFormat},
 };
 
-/// Asks for one credential and prints what came of it; a private key is only ever written to --dir, or made by the operator in the Secret
-/// of --secret-name. Nothing is renewed: the credential ends at its date, or when the request is deleted (kubectl delete dpreq NAME), or with
+/// Asks for one credential and prints what came of it; a private key or a token is only ever written to --dir, or made by the operator in the
+/// Secret of --secret-name. Nothing is renewed: the credential ends at its date, or when the request is deleted (kubectl delete dpreq NAME), or with
 /// the pod; a Secret goes at that moment.
 ///
 /// Exit codes: 0 granted, 69 API server away, 73 files cannot be written, 75 no answer in time, or try again later, 77 denied, 78 not in a pod.
 #[derive(Args, Debug)]
 #[command(mut_arg("namespace", with_pod), mut_arg("context", with_pod), mut_arg("kubeconfig", with_pod))]
 pub struct RequestArgs {
-    /// The class.
-    #[arg(long, value_name = "NAME")]
-    class: String,
-    /// Directory for the files tls.crt, tls.key, ca.crt and expires-at.
-    #[arg(long, value_name = "DIR", required_unless_present_any = ["csr", "secret_name"])]
+    /// The class: of certificates, or with --secret-name of whatever it delivers.
+    #[arg(long, value_name = "NAME", required_unless_present = "token_class")]
+    class: Option<String>,
+    /// The same of a class of tokens, which come sealed: opened here for --dir, or left to the holder of the key of --seal-to.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["class", "csr", "secret_name"])]
+    token_class: Option<String>,
+    /// Directory for the files: tls.crt, tls.key and ca.crt of a certificate, token of a token, and expires-at.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["csr", "secret_name", "seal_to"])]
     dir: Option<PathBuf>,
     /// Certificate signing request in PEM, from a file or from standard input (-): whoever made it keeps the key.
     #[arg(long, value_name = "FILE")]
@@ -49,6 +55,10 @@ pub struct RequestArgs {
     /// programs that can only be given a Secret, and classes whose delivery names Secret.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["dir", "csr", "mode"])]
     secret_name: Option<String>,
+    /// Public key that a token is sealed to (base64, as daypass open --generate-key prints it): whoever holds the private one opens it with
+    /// daypass open.
+    #[arg(long, value_name = "KEY", requires = "token_class", conflicts_with_all = ["dir", "mode"])]
+    seal_to: Option<String>,
     #[command(flatten)]
     want: WantArgs,
     /// Give up after this long.
@@ -91,6 +101,10 @@ pub async fn run(args: RequestArgs) -> ExitCode {
         Ok(csr) => csr,
         Err(problem) => return exit::with(exit::USAGE, "request", problem),
     };
+    // Before it is sent, for what is sent stays in the request: it may be a private key.
+    if let Some(Err(problem)) = args.seal_to.as_deref().map(SealKey::parse) {
+        return exit::with(exit::USAGE, "request", format_args!("--seal-to: {problem}"));
+    }
     let place = match &args.pod {
         Some(pod) => as_pod(pod, &args.kube).await,
         None => args.place.place().map_err(|error| (exit::NO_POD, error.to_string())),
@@ -99,12 +113,17 @@ pub async fn run(args: RequestArgs) -> ExitCode {
         Ok(place) => place,
         Err((code, problem)) => return exit::with(code, "request", problem),
     };
-    let hand = match (csr, args.secret_name.clone()) {
-        (Some(csr), _) => Hand::Csr(csr),
-        (_, Some(name)) => Hand::Secret(name),
-        _ => Hand::Here,
+    let want = match (&args.token_class, &args.class) {
+        (Some(class), _) => args.want.of(class, args.seal_to.clone().map_or(Hand::Token, Hand::SealedTo)),
+        (None, class) => {
+            let hand = match (csr, args.secret_name.clone()) {
+                (Some(csr), _) => Hand::Csr(csr),
+                (_, Some(name)) => Hand::Secret(name),
+                _ => Hand::Here,
+            };
+            args.want.of(class.as_deref().unwrap_or_default(), hand)
+        }
     };
-    let want = Want { hand, ..args.want.of(&args.class) };
     let directory = match args.dir.as_ref().map(|dir| Directory::hold(dir, args.mode)).transpose() {
         Ok(directory) => directory,
         Err(error) => return exit::with(exit::CANNOT_WRITE, "request", error),
@@ -140,7 +159,7 @@ pub async fn run(args: RequestArgs) -> ExitCode {
     let _ = tokio::time::timeout(super::agent::RELEASE_WITHIN, debts.settle(&place)).await;
     match written {
         Ok(granted) => {
-            print(&args, &granted);
+            print(&args, &want.class, &granted);
             ExitCode::SUCCESS
         }
         Err(refusal) => {
@@ -185,22 +204,29 @@ fn read(file: &PathBuf) -> Result<String, String> {
     std::io::stdin().read_to_string(&mut text).map(|_| text).map_err(problem)
 }
 
-fn print(args: &RequestArgs, granted: &Granted) {
+fn print(args: &RequestArgs, class: &str, granted: &Granted) {
     let (name, namespace) = (granted.request.name_any(), granted.request.namespace().unwrap_or_default());
     let credential = granted.request.status.as_ref().and_then(|status| status.credential.as_ref());
     match args.output {
         Output::Json => println!(
             "{}",
             json!({
-                "outcome": "Granted", "namespace": namespace, "request": name, "className": args.class, "expiresAt": granted.expires_at,
+                "outcome": "Granted", "namespace": namespace, "request": name, "className": class, "expiresAt": granted.expires_at,
                 "serial": credential.and_then(|c| c.serial.as_ref()), "certificate": credential.and_then(|c| c.certificate.as_ref()),
                 "caBundle": credential.map(|c| &c.ca_bundle), "dir": args.dir, "secretName": credential.and_then(|c| c.secret_name.as_ref()),
+                "sealed": credential.and_then(|c| c.sealed.as_ref()),
             })
         ),
         Output::Text => match (&granted.handed, &args.dir) {
             (Handed::Secret(secret), _) => println!("{namespace}/{name}: granted until {:.0}, in Secret {secret}", granted.expires_at),
+            (Handed::Sealed(_), _) => println!(
+                "{namespace}/{name}: granted until {:.0}, sealed in its status: daypass open {name} -n {namespace} --key FILE",
+                granted.expires_at
+            ),
             (_, Some(dir)) => println!("{namespace}/{name}: granted until {:.0}, files in {}", granted.expires_at, dir.display()),
             (Handed::Certificate { chain, .. }, None) => print!("{chain}"),
+            // Only ever written to a directory.
+            (Handed::Token(_), None) => {}
         },
     }
 }

@@ -13,13 +13,14 @@ use data_encoding::BASE32_DNSCURVE;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::place::{Place, PlaceError};
+use super::{
+    hand::{Hand, Handed, NoKey, Offer, Unusable},
+    place::{Place, PlaceError},
+};
 use crate::{
     api::{AccessRequest, AccessRequestSpec, RequestState, Ttl, request::Outcome},
     cluster::ApiError,
     core::renewal::pause_after_failure,
-    issue::x509::{KeyRequest, belongs},
-    secret::Secret,
 };
 
 /// An unanswered request is looked at this often, whatever its watch says.
@@ -40,17 +41,6 @@ pub struct Want {
     pub hand: Hand,
 }
 
-/// Where the key of a credential is to be, and so how it comes.
-#[derive(Clone, Debug)]
-pub enum Hand {
-    /// Here: it is made here and leaves this process only for its files.
-    Here,
-    /// With whoever made this signing request (PEM).
-    Csr(String),
-    /// In a Secret of this name in the pod's namespace, which the operator makes. Nothing of it comes here.
-    Secret(String),
-}
-
 /// A credential that was granted.
 #[derive(Clone, Debug)]
 pub struct Granted {
@@ -62,22 +52,6 @@ pub struct Granted {
     pub expires_at: Timestamp,
     /// When it was granted, by the operator's clock.
     pub granted_at: Timestamp,
-}
-
-/// A credential as it came.
-#[derive(Clone, Debug)]
-pub enum Handed {
-    /// By the request's status.
-    Certificate {
-        /// Chain in PEM, leaf first.
-        chain: String,
-        /// Roots in PEM.
-        roots: String,
-        /// The private key in PEM; `None` where somebody else holds it.
-        key: Option<Secret<String>>,
-    },
-    /// In the Secret of this name, beside the pod.
-    Secret(String),
 }
 
 /// A refusal that is an answer.
@@ -139,14 +113,16 @@ pub enum AskError {
         message: String,
     },
     /// What was granted cannot be used.
-    #[error("AccessRequest {request} was answered with a certificate that is not for this key")]
-    OtherKey {
+    #[error("AccessRequest {request} was answered with {problem}")]
+    Unusable {
         /// Name of the request.
         request: String,
+        /// What came.
+        problem: Unusable,
     },
     /// No key pair.
     #[error("no key pair can be made: {0}")]
-    Key(#[from] crate::issue::x509::KeyError),
+    Key(#[from] NoKey),
 }
 
 impl AskError {
@@ -207,21 +183,12 @@ impl Debts {
 pub struct Draft {
     /// Its name.
     pub name: String,
-    csr: Option<String>,
-    key: Option<Secret<String>>,
+    offer: Offer,
 }
 
 impl Draft {
     fn of(want: &Want) -> Result<Self, AskError> {
-        let name = name_for(&want.class);
-        Ok(match &want.hand {
-            Hand::Here => {
-                let made = KeyRequest::generate()?;
-                Self { name, csr: Some(made.csr), key: Some(made.key) }
-            }
-            Hand::Csr(csr) => Self { name, csr: Some(csr.clone()), key: None },
-            Hand::Secret(_) => Self { name, csr: None, key: None },
-        })
+        Ok(Self { name: name_for(&want.class), offer: Offer::of(&want.hand)? })
     }
 }
 
@@ -239,7 +206,10 @@ pub async fn ask(place: &Place, debts: &Debts, draft: &mut Option<Draft>, want: 
     }
     let made = made?;
     debts.owe(&sent.name, made.uid());
-    let answer = read(answered(place, made, deadline, limit).await?, sent.key)?;
+    if !sent.offer.is_said_by(&made.spec) {
+        return Err(AskError::Unusable { request: sent.name, problem: Unusable::Changed });
+    }
+    let answer = read(answered(place, made, deadline, limit).await?, sent.offer)?;
     debts.forget(&sent.name);
     Ok(answer)
 }
@@ -318,18 +288,16 @@ fn name_for(class: &str) -> String {
 /// One try.
 async fn create(place: &Place, want: &Want, sent: &Draft) -> Result<AccessRequest, AskError> {
     let session = place.session()?;
-    let mut request = AccessRequest::new(
-        &sent.name,
-        AccessRequestSpec {
-            class_name: want.class.clone(),
-            ttl: want.ttl.clone(),
-            purpose: want.purpose.clone(),
-            csr: sent.csr.clone(),
-            seal_to: None,
-            secret_name: if let Hand::Secret(name) = &want.hand { Some(name.clone()) } else { None },
-            requester: session.requester.clone(),
-        },
-    );
+    let spec = AccessRequestSpec {
+        class_name: want.class.clone(),
+        ttl: want.ttl.clone(),
+        purpose: want.purpose.clone(),
+        csr: None,
+        seal_to: None,
+        secret_name: None,
+        requester: session.requester.clone(),
+    };
+    let mut request = AccessRequest::new(&sent.name, sent.offer.say(spec));
     request.metadata.namespace = Some(session.namespace.clone());
     let error = match session.asks.create(&request).await {
         Ok(made) => return Ok(made),
@@ -338,7 +306,7 @@ async fn create(place: &Place, want: &Want, sent: &Draft) -> Result<AccessReques
     Err(match error {
         // The reply of an earlier try was lost.
         ApiError::AlreadyExists(_) => match session.asks.get(&sent.name).await {
-            Ok(found) if found.spec.csr == sent.csr => return Ok(found),
+            Ok(found) if sent.offer.is_said_by(&found.spec) => return Ok(found),
             Ok(_) => AskError::Lost { request: sent.name.clone(), message: "another request has its name".into() },
             Err(error) => AskError::Away(error),
         },
@@ -373,16 +341,10 @@ async fn answered(place: &Place, made: AccessRequest, deadline: Instant, limit: 
     Ok(current)
 }
 
-fn read(request: AccessRequest, key: Option<Secret<String>>) -> Result<Answer, AskError> {
+fn read(request: AccessRequest, offer: Offer) -> Result<Answer, AskError> {
     let (name, status) = (request.name_any(), request.status.clone().unwrap_or_default());
-    let lost = |message: String| AskError::Lost { request: name.clone(), message };
     if let (RequestState::Active, Some(decision), Some(credential)) = (status.state, &status.decision, &status.credential) {
-        let handed = match (&credential.certificate, &credential.secret_name) {
-            (Some(chain), _) if key.as_ref().is_some_and(|key| !belongs(chain, key)) => return Err(AskError::OtherKey { request: name }),
-            (Some(chain), _) => Handed::Certificate { chain: chain.clone(), roots: credential.ca_bundle.clone(), key },
-            (None, Some(secret)) if request.spec.csr.is_none() => Handed::Secret(secret.clone()),
-            (None, _) => return Err(lost("its status holds no certificate".into())),
-        };
+        let handed = offer.take(&request, credential).map_err(|problem| AskError::Unusable { request: name, problem })?;
         let (expires_at, granted_at) = (credential.expires_at, decision.time);
         return Ok(Answer::Granted(Box::new(Granted { request, handed, expires_at, granted_at })));
     }
@@ -395,7 +357,8 @@ fn read(request: AccessRequest, key: Option<Secret<String>>) -> Result<Answer, A
         })),
         _ => {
             let condition = status.conditions.into_iter().find(|condition| condition.type_ == "Decided");
-            Err(lost(condition.map_or_else(|| format!("it is {}", status.state.as_str()), |c| format!("{}: {}", c.reason, c.message))))
+            let message = condition.map_or_else(|| format!("it is {}", status.state.as_str()), |c| format!("{}: {}", c.reason, c.message));
+            Err(AskError::Lost { request: name, message })
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     ask::{Answer, AskError, Debts, Denied, Draft, Granted, Want, ask, chance},
     persist::persist,
     place::Place,
-    record::{files, is_filled, left_behind},
+    record::{Left, files, is_filled, left_behind},
     set::{Directory, SetError},
     standing::{Live, Standing},
     tell::Tell,
@@ -26,7 +26,6 @@ use crate::{
     api::{AccessRequest, RequestState},
     cluster::{ApiError, Clock, clock::skew_problem},
     core::renewal::{pause_after_denial, pause_after_failure, renew_after},
-    issue::x509::belongs,
     telemetry::AgentMetrics,
 };
 
@@ -131,9 +130,10 @@ impl Holder {
     /// Goes on with what an earlier process of this pod left in the directory, if it is still good; what cannot be gone on with is owed.
     /// Returns when that is known: while the API server is away, the credential in place counts as live until its date.
     pub async fn adopt(&mut self) {
-        let Some((record, chain, key)) = left_behind(&self.directory) else { return };
+        let Some((record, left)) = left_behind(&self.directory, &self.want.hand) else { return };
         let clock = self.place.clock().clone();
-        if let Some(expires_at) = self.directory.read_plain("expires-at").and_then(|text| text.trim().parse::<Timestamp>().ok()) {
+        let expires_at = self.directory.read_plain("expires-at").and_then(|text| text.trim().parse::<Timestamp>().ok());
+        if let Some(expires_at) = expires_at.filter(|_| !matches!(left, Left::Nothing)) {
             let left = positive(expires_at.duration_since(clock.read().latest()));
             self.standing.holds(Live { until: clock.monotonic() + left.saturating_sub(MARGIN), expires_at });
         }
@@ -165,7 +165,7 @@ impl Holder {
         else {
             return;
         };
-        let fits = record.class_name == self.want.class && credential.certificate.as_ref() == Some(&chain) && belongs(&chain, &key);
+        let fits = record.class_name == self.want.class && left.is(&credential);
         let held = self.held_from(request, decision.time, credential.expires_at);
         if !fits || held.until <= clock.monotonic() {
             self.debts.owe(&record.name, Some(record.uid));

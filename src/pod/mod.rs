@@ -6,6 +6,7 @@
 
 pub mod ask;
 pub mod child;
+pub mod hand;
 mod holder;
 mod persist;
 mod place;

@@ -108,6 +108,7 @@ impl Directory {
         }
         // Old sets go last; if one cannot, the next time sweeps it up.
         let _ = self.sweep(Some(Path::new(&name)));
+        self.unlink(files);
         Ok(())
     }
 
@@ -173,6 +174,17 @@ impl Directory {
             symlink(&target, &link).map_err(failed("link", &link))?;
         }
         Ok(())
+    }
+
+    /// Removes links to files that the set in force does not have: one of another kind had them.
+    fn unlink(&self, files: &Files) {
+        for entry in fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let is_ours = fs::read_link(&path).is_ok_and(|target| target == Path::new(CURRENT).join(&name));
+            if is_ours && !files.iter().any(|(file, _)| name == *file) {
+                let _ = fs::remove_file(&path);
+            }
+        }
     }
 
     /// Removes every set but one.
@@ -320,6 +332,17 @@ mod tests {
         }
         directory.clear().unwrap();
         assert_eq!(scratch.names(), [LOCK]);
+    }
+
+    #[test]
+    fn a_set_of_another_kind_leaves_no_names_of_the_last_one() {
+        let scratch = Scratch::new();
+        let directory = Directory::hold(&scratch.0, 0o600).unwrap();
+        fs::write(scratch.0.join("theirs"), "somebody's").unwrap();
+        directory.put(&files(0)).unwrap();
+        directory.put(&vec![("token", Secret::new("t".to_owned()))]).unwrap();
+        let names: Vec<_> = scratch.names().into_iter().filter(|name| !name.starts_with("..")).collect();
+        assert_eq!(names, ["theirs", "token"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub fn of(argument: &str, typed: &str, given: &BTreeMap<String, String>) -> Vec<
     let named = match argument {
         "context" => return candidates(contexts(&kube), typed),
         "request" => Named::Request,
-        "class" => Named::Class,
+        "class" | "token_class" => Named::Class,
         "pod" => Named::Pod,
         "namespace" => Named::Namespace,
         _ => return vec![],
