@@ -13,6 +13,7 @@ mod explain;
 mod get;
 mod install;
 mod kube_args;
+mod open;
 mod pod_args;
 mod request;
 
@@ -51,6 +52,8 @@ enum Command {
     Get(get::GetArgs),
     #[command(about = "Explain how a request was decided, and how it would be now")]
     Explain(explain::ExplainArgs),
+    #[command(about = "Open a credential that was sealed to a key, or make such a key")]
+    Open(open::OpenArgs),
     #[command(about = "Print a script that completes this command line in a shell")]
     Completion(completion::CompletionArgs),
 }
@@ -75,6 +78,7 @@ pub fn run(words: Vec<OsString>) -> ExitCode {
         Command::Crds => crds::print(),
         Command::Get(args) => alone(get::run(args, called.program())),
         Command::Explain(args) => block_on(explain::run(args)),
+        Command::Open(args) => alone(open::run(args)),
         Command::Completion(args) => completion::print(&args, Called::Daypass.command()),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Place`] says where the pod is, [`ask`] makes one request, [`set`] writes files that switch together, [`Holder`] keeps one class's
 //! credential in place with all of these, and [`Standing`] is what others see of it. Never reads a Secret, never decides; the commands
-//! `agent`, `exec` and `request` call it, the operator does not.
+//! `agent`, `exec`, `request` and `open` call it, the operator does not.
 
 pub mod ask;
 pub mod child;
@@ -10,6 +10,7 @@ pub mod hand;
 mod holder;
 mod persist;
 mod place;
+pub mod private;
 mod record;
 pub mod set;
 mod signal;

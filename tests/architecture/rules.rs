@@ -113,7 +113,17 @@ const POWERS: &[Power] = &[
     },
     Power {
         path: "expose()",
-        homes: &["secret", "issue", "cluster::act", "cluster::guard", "cluster::identity", "pod::set", "pod::child"],
+        homes: &[
+            "secret",
+            "issue",
+            "cluster::act",
+            "cluster::guard",
+            "cluster::identity",
+            "pod::set",
+            "pod::private",
+            "pod::child",
+            "cli::open",
+        ],
         why: "secret bytes are looked at where they are made, sent, written for their owner, or used to log in",
     },
 ];

@@ -165,7 +165,7 @@ fn json(value: &impl Serialize) -> Result<String, (u8, String)> {
 }
 
 /// Why nothing could be read, and what to do.
-fn unread(error: &ApiError, name: Option<&str>, namespace: Option<&str>) -> (u8, String) {
+pub(super) fn unread(error: &ApiError, name: Option<&str>, namespace: Option<&str>) -> (u8, String) {
     let place = namespace.map_or_else(|| "in every namespace".to_owned(), |namespace| format!("in namespace {namespace}"));
     match (error, name) {
         (ApiError::Forbidden(said), _) => {
@@ -180,7 +180,7 @@ fn unread(error: &ApiError, name: Option<&str>, namespace: Option<&str>) -> (u8,
             (
                 exit::FAILED,
                 format!(
-                    "there is no AccessRequest {name} {place}: it may be past its retention; without a name, those of {namespace} are listed"
+                    "there is no AccessRequest {name} {place}: it may be past its retention; `get` without a name lists those of {namespace}"
                 ),
             )
         }
