@@ -23,4 +23,5 @@ mod plugin;
 mod pods;
 mod postgres;
 mod recipes;
+mod sealing;
 mod tokens;

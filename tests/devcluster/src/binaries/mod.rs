@@ -90,6 +90,13 @@ pub async fn kstatus() -> Result<PathBuf, Error> {
     Ok(kstatus)
 }
 
+/// Go's own HPKE, for tests of what is sealed; built where need be, with progress on stderr. It reads jobs as JSON from standard input and
+/// prints a line of JSON for each.
+pub async fn opener() -> Result<PathBuf, Error> {
+    let [opener] = all(&OPENER).await?;
+    Ok(opener)
+}
+
 /// Where built programs are kept: `DAYPASS_CACHE`, else `XDG_CACHE_HOME/daypass`, else `~/.cache/daypass`.
 pub fn cache_root() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -153,6 +160,16 @@ const KSTATUS: Release<1> = Release {
     module: concat!(env!("CARGO_MANIFEST_DIR"), "/../kstatus"),
     ldflags: "-s -w",
     programs: [Program { name: "kstatus", package: ".", takes: 30 }],
+};
+
+/// The library is Go's, the program around it is ours.
+const OPENER: Release<1> = Release {
+    title: "Go's crypto/hpke",
+    // The number is the program's, as above.
+    directory: "opener-go-1",
+    module: concat!(env!("CARGO_MANIFEST_DIR"), "/../openers/go"),
+    ldflags: "-s -w",
+    programs: [Program { name: "opener", package: ".", takes: 10 }],
 };
 
 /// All programs of a release, in its order.
