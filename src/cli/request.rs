@@ -214,7 +214,7 @@ fn print(args: &RequestArgs, class: &str, granted: &Granted) {
                 "outcome": "Granted", "namespace": namespace, "request": name, "className": class, "expiresAt": granted.expires_at,
                 "serial": credential.and_then(|c| c.serial.as_ref()), "certificate": credential.and_then(|c| c.certificate.as_ref()),
                 "caBundle": credential.map(|c| &c.ca_bundle), "dir": args.dir, "secretName": credential.and_then(|c| c.secret_name.as_ref()),
-                "sealed": credential.and_then(|c| c.sealed.as_ref()),
+                "sealed": credential.and_then(|c| c.sealed.as_ref()), "tokenID": credential.and_then(|c| c.token_id.as_ref()),
             })
         ),
         Output::Text => match (&granted.handed, &args.dir) {

@@ -50,14 +50,14 @@ async fn pending(stage: &Stage, pod: &Pod) -> AccessRequest {
 }
 
 /// Runs this program to its end, as somebody with this kubeconfig.
-async fn as_person(kubeconfig: &Path, args: &[&str], input: &str) -> Said {
+pub async fn as_person(kubeconfig: &Path, args: &[&str], input: &str) -> Said {
     let mut command = tokio::process::Command::new(daypass());
     command.args(args).env("KUBECONFIG", kubeconfig);
     said(command, input).await
 }
 
 /// The same as a container of a pod.
-async fn in_pod(mount: &Mount, args: &[&str]) -> Said {
+pub async fn in_pod(mount: &Mount, args: &[&str]) -> Said {
     said(mount.command(&daypass(), args).into(), "").await
 }
 
@@ -74,7 +74,7 @@ async fn said(mut command: tokio::process::Command, input: &str) -> Said {
 }
 
 /// A key in a file of its own, and its public half.
-async fn key(directory: &Path, name: &str) -> (PathBuf, String) {
+pub async fn key(directory: &Path, name: &str) -> (PathBuf, String) {
     let file = directory.join(name);
     let said = as_person(Path::new("/dev/null"), &["open", "--generate-key", file.to_str().unwrap()], "").await;
     assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");

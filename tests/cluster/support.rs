@@ -23,8 +23,22 @@ pub const SECRET_NAMESPACES: &[&str] = &["secrets-grants", "secrets-ends", "secr
 /// Where the accounts live that classes lend.
 pub const LENT: &str = "lent";
 /// Those that the shared operator may mint tokens of; a test takes one that no other takes.
-pub const LENT_ACCOUNTS: &[&str] =
-    &["sealed", "secret", "denied", "recreated", "ends", "chained", "audience", "offline", "standing", "restart", "sweep", "proof"];
+pub const LENT_ACCOUNTS: &[&str] = &[
+    "sealed",
+    "held",
+    "opened",
+    "secret",
+    "denied",
+    "recreated",
+    "ends",
+    "chained",
+    "audience",
+    "offline",
+    "standing",
+    "restart",
+    "sweep",
+    "proof",
+];
 
 /// A stage with a running operator.
 pub struct Running {

@@ -3,6 +3,7 @@
 mod delivery;
 mod ends;
 mod faults;
+mod held;
 mod refusals;
 
 use std::time::Duration;

@@ -30,6 +30,10 @@ async fn a_request_that_cannot_be_served_is_told_what_to_change() {
         ("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "zero"),
         ("AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "low order"),
         ("AQ==", "32"),
+        ("-----BEGIN PUBLIC KEY-----", "it is PEM"),
+        ("my key", "it is not standard base64"),
+        (&data_encoding::BASE64.encode(&[&[4][..], &[7; 64]].concat()), "it looks like a P-256 key"),
+        (&data_encoding::BASE64.encode(&[7; 1184]), "it looks like an ML-KEM-768 key"),
     ] {
         let (reason, told) = denied(&lending, json!({"sealTo": key})).await;
         assert_eq!(reason, DenialReason::InvalidSealKey.as_str(), "{told}");
