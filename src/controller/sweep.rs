@@ -11,12 +11,14 @@ use kube::ResourceExt;
 
 use super::Operator;
 use crate::{
-    api::RequestState,
+    api::{EndReason, RequestState},
     cluster::{ApiError, act::expiry_hour, cache::Cached},
 };
 
 /// Between two sweeps.
 const EVERY: Duration = Duration::from_secs(60);
+/// So many live tokens are asked about in one sweep.
+const ASKED_OF: usize = 50;
 /// Between two sweeps of what tokens were bound to.
 const EVERY_HOUR: Duration = Duration::from_secs(3600);
 /// Between two looks at which namespaces these are.
@@ -28,8 +30,10 @@ const HOURS: std::ops::RangeInclusive<i64> = 3..=48;
 impl Operator {
     /// Sweeps until the process ends.
     pub async fn sweep(self: Arc<Self>) {
+        let mut last_asked = String::new();
         loop {
             tokio::time::sleep(EVERY).await;
+            last_asked = self.miss_what_tokens_are_bound_to(&last_asked).await;
             for lease in self.world.open_leases() {
                 if self.policies.any_depends_on_time(&lease.spec.request_namespace) {
                     self.judge_lease(&lease);
@@ -43,6 +47,27 @@ impl Operator {
             }
             self.publish_gauges();
         }
+    }
+
+    /// Asks of some live tokens, in turns and after the lease of this name, whether what they are bound to is still there. Nobody else may
+    /// delete it while *reserve* is in force; a token whose Secret went all the same is dead, and is said to be. Returns where to go on.
+    async fn miss_what_tokens_are_bound_to(&self, after: &str) -> String {
+        let open = self.world.open_leases().into_iter().filter(|lease| lease.state().is_none() && lease.spec.token.is_some());
+        let mut open: Vec<_> = open.map(|lease| (lease.name_any(), lease)).collect();
+        open.sort_by(|a, b| a.0.cmp(&b.0));
+        let (before, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|(name, _)| name.as_str() <= after);
+        let mut last = String::new();
+        for (name, lease) in rest.into_iter().chain(before).take(ASKED_OF) {
+            let Some(token) = &lease.spec.token else { continue };
+            if let Ok(false) = self.ending.is_there(&token.namespace, &token.bound_to.name, &token.bound_to.uid).await {
+                tracing::warn!(lease = name, secret = token.bound_to.name, "somebody deleted what a token is bound to");
+                let message = "somebody deleted the Secret that its token is bound to, which takes the token back";
+                self.notes.found_against(&name, EndReason::RevokedByPerson, message.to_owned());
+                self.leases.add(&lease.spec.request_namespace, &name);
+            }
+            last = name;
+        }
+        last
     }
 
     /// Sweeps what tokens were bound to and no lease tells of: a process died between reserving it and writing its intent down, and the

@@ -2,16 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use daypass::api::{AccessRequest, CredentialLease, RequestState};
+use daypass::{
+    api::{AccessRequest, CredentialLease, RequestState},
+    issue::seal::{Context, OpeningKey},
+};
 use devcluster::Options;
 use k8s_openapi::api::{core::v1::Secret, events::v1::Event};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::json;
-use stage::{Csr, OperatorOptions, Stage};
+use stage::{Csr, OperatorOptions, Pod, Stage};
 
-use crate::support::{class, daypass, permit, private};
+use crate::support::{LENT, class, daypass, permit, private};
 
 /// Something that nobody may read, in every form that it could be printed in.
+#[derive(Clone)]
 struct Canary {
     what: String,
     forms: Vec<Vec<u8>>,
@@ -61,6 +65,10 @@ async fn no_key_and_no_token_is_in_logs_at_trace_level_events_status_metrics_led
     let admin = stage.cluster.admin().unwrap();
     let delivered = Api::<Secret>::namespaced(admin.clone(), namespace).get(&name).await.unwrap();
     canaries.extend(Canary::of("the delivered key", &text_of(&delivered, "tls.key")));
+    let (sealed, opening, lent) = lend(stage, &pod).await;
+    let never_stored = [Canary::of("the sealed token", &sealed), Canary::of("the key that opens it", opening.to_pem().expose())].concat();
+    assert!(never_stored.len() >= 2);
+    canaries.extend(Canary::of("the token in a Secret", &lent));
     let home = Api::<Secret>::namespaced(admin.clone(), &stage.operator_name().namespace);
     let authority = home.get("daypass-ca-default").await.unwrap();
     canaries.extend(Canary::of("the authority's key", &text_of(&authority, "tls.key")));
@@ -75,6 +83,15 @@ async fn no_key_and_no_token_is_in_logs_at_trace_level_events_status_metrics_led
     .await
     .unwrap();
 
+    // What is sealed, and what never left the pod, is not even where everything is.
+    let everything = stage.cluster.etcd_dump("/").await.unwrap();
+    let everything = String::from_utf8_lossy(&everything);
+    assert!(contains(&everything, lent.as_bytes()), "the dump is read: a Secret's token is in it");
+    let own: Vec<Canary> = Canary::of("the pod's own key", &csr.key.serialize_pem());
+    for canary in never_stored.iter().chain(&own) {
+        assert!(!canary.forms.iter().any(|form| contains(&everything, form)), "{} is in etcd", canary.what);
+    }
+    canaries.extend(never_stored);
     let readable = readable(stage, &operator).await;
     assert!(readable["log"].len() > 10_000, "the log was read");
     for canary in &canaries {
@@ -85,6 +102,28 @@ async fn no_key_and_no_token_is_in_logs_at_trace_level_events_status_metrics_led
         }
     }
     assert!(contains(&readable["requests"], by_csr.name_any().as_bytes()), "the search finds what is there");
+}
+
+/// A token that was sealed, the key that opens it, and one that was delivered in a Secret.
+async fn lend(stage: &Stage, pod: &Pod) -> (String, OpeningKey, String) {
+    let class = json!({
+        "apiVersion": "daypass.dev/v1alpha1", "kind": "CredentialClass", "metadata": {"name": "lent-canaries"},
+        "spec": {"delivery": ["Sealed", "Secret"], "serviceAccountToken": {"namespace": LENT, "name": "proof"}},
+    });
+    stage.platform(class).await.unwrap();
+    stage.platform(permit("lent-canaries", &pod.namespace, "orders", "lent-canaries", json!({}))).await.unwrap();
+    crate::scene::until_ready(stage, "dpclass/lent-canaries").await;
+    crate::scene::until_ready(stage, "dpcpol/lent-canaries").await;
+    let key = OpeningKey::generate().unwrap();
+    let request = pod.ask("sealed", json!({"className": "lent-canaries", "ttl": "20s", "sealTo": key.public_base64()})).await.unwrap();
+    let request = pod.answer(&request).await.unwrap();
+    let sealed = request.status.as_ref().unwrap().credential.as_ref().unwrap().sealed.clone().expect("a sealed token");
+    let context = Context { request_uid: &request.uid().unwrap(), pod_uid: &request.spec.requester.pod_uid, class: "lent-canaries" };
+    let token = key.open(&context, &sealed).unwrap().expose().clone();
+    let request = pod.ask("lent", json!({"className": "lent-canaries", "ttl": "20s"})).await.unwrap();
+    let name = pod.answer(&request).await.unwrap().status.unwrap().credential.unwrap().secret_name.unwrap();
+    let secret = Api::<Secret>::namespaced(stage.cluster.admin().unwrap(), &pod.namespace).get(&name).await.unwrap();
+    (token, key, text_of(&secret, "token"))
 }
 
 async fn readable(stage: &Stage, operator: &stage::Operator) -> BTreeMap<&'static str, String> {

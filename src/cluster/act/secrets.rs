@@ -161,6 +161,18 @@ impl Writer {
         }
     }
 
+    /// Whether exactly this Secret is there: a DELETE that is said in its body to be a dry run. (Beside a body, one that is said in the URL
+    /// alone would be carried out.)
+    pub async fn is_there(&self, namespace: &str, name: &str, uid: &str) -> Result<bool, ApiError> {
+        let rehearsal = DeleteParams { dry_run: true, ..exactly(uid) };
+        // The answer may carry the Secret's data: it is never logged.
+        match call(self.secrets(namespace).delete(name, &rehearsal)).await {
+            Ok(_) => Ok(true),
+            Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Deletes the reserve of a request that came to nothing, if there is one and it is ours.
     pub async fn drop_reserve(&self, place: Place<'_>) -> Result<(), ApiError> {
         match self.test_reserve(place, false).await {

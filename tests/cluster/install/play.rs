@@ -22,7 +22,7 @@ use stage::{Csr, Operator, OperatorOptions, Pod, Stage};
 
 use crate::{
     kinds::{Author, samples},
-    support::{Private, class, daypass, permit, private},
+    support::{LENT, Private, class, daypass, permit, private},
 };
 
 /// Where Secrets may be delivered.
@@ -137,6 +137,32 @@ impl Play {
         let request = pod.ask("mine", json!({"className": "play", "secretName": "daypass-mine"})).await.unwrap();
         let denied = pod.answer(&request).await.unwrap().status.unwrap();
         assert_eq!(denied.reason.as_deref(), Some("SecretExists"));
+    }
+
+    /// A token is lent to a neighbour of its account. The answer to its reserve is lost, so it is asked whose it is; leftovers of others like
+    /// it are swept.
+    pub async fn lend(&self) {
+        let stage = self.stage();
+        let class = json!({
+            "apiVersion": "daypass.dev/v1alpha1", "kind": "CredentialClass", "metadata": {"name": "lends"},
+            "spec": {"delivery": ["Secret"], "serviceAccountToken": {"namespace": LENT, "name": "sweep"}},
+        });
+        stage.platform(class).await.unwrap();
+        stage.platform(permit("lends", LENT, "borrower", "lends", json!({}))).await.unwrap();
+        for ready in ["dpclass/lends", "dpcpol/lends"] {
+            self.until_ready(ready).await;
+        }
+        let pod = stage.pod(LENT, "borrower-1", "borrower").await.unwrap();
+        let reserve = Script::counting(|call| call.method == "POST" && call.path.ends_with(&format!("/namespaces/{LENT}/secrets")));
+        self.proxy.play(reserve.after(1, Action::Drop));
+        let request = pod.ask("lends", json!({"className": "lends", "ttl": "3s"})).await.unwrap();
+        assert_eq!(pod.answer(&request).await.unwrap().state(), RequestState::Active);
+        wait::until("the request to be removed", WITHIN, || async {
+            pod.requests().get_opt(&request.name_any()).await.unwrap().is_none().then_some(())
+        })
+        .await
+        .unwrap();
+        self.until_called("deletecollection", "secrets").await;
     }
 
     /// A policy lowers its ceiling under a live credential.

@@ -45,6 +45,7 @@ async fn the_operator_uses_every_right_that_it_has_and_needs_no_other() {
     play.expire(&pod).await;
     play.give_back(&pod).await;
     play.stand_in_the_way(&pod).await;
+    play.lend().await;
     play.lower_the_ceiling(&pod).await;
     play.find_the_guard_open_again().await;
     play.take_away_what_nobody_watches().await;

@@ -234,8 +234,8 @@ fn no_field_of_a_kind_is_left_out_of_the_samples() {
     };
     let kinds = [
         ("AccessRequest", vec![with(samples::request("a"), samples::request_status()), secret_request("a"), sealed_request("a")]),
-        ("CredentialLease", vec![with(samples::lease("a"), samples::lease_status())]),
-        ("CredentialClass", vec![with(samples::class(), samples::class_status()), brought_class()]),
+        ("CredentialLease", vec![with(samples::lease("a"), samples::lease_status()), samples::token_lease("a")]),
+        ("CredentialClass", vec![with(samples::class(), samples::class_status()), brought_class(), samples::token_class()]),
         ("ClusterAccessPolicy", vec![with(samples::cluster_policy(), samples::policy_status()), selecting_policy()]),
         ("AccessPolicy", vec![with(samples::policy("a"), samples::policy_status())]),
     ];
@@ -262,8 +262,10 @@ async fn specs_are_bounded_to_the_character() {
         (&pod, secret_request("kinds-bounds")),
         (&pod, sealed_request("kinds-bounds")),
         (&operator, samples::lease(home)),
+        (&operator, samples::token_lease(home)),
         (&admin, samples::class()),
         (&admin, brought_class()),
+        (&admin, samples::token_class()),
         (&admin, samples::cluster_policy()),
         (&admin, selecting_policy()),
         (&admin, samples::policy("default")),

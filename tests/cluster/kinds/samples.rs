@@ -21,7 +21,7 @@ pub fn request_status() -> Value {
         "credential": {
             "delivery": "CSR", "secretName": "daypass-sample", "certificate": "a chain",
             "sealed": {"version": 1, "suite": "KEM/KDF/AEAD", "enc": "a key", "ciphertext": "a credential"}, "caBundle": "roots", "notBefore": "2026-11-24T10:00:00Z",
-            "expiresAt": "2026-11-24T10:15:00Z", "serial": "0a", "revocation": {"kind": "ExpiryOnly", "boundSeconds": 900},
+            "expiresAt": "2026-11-24T10:15:00Z", "serial": "0a", "tokenID": "JTI=1", "revocation": {"kind": "ExpiryOnly", "boundSeconds": 900},
         },
         "ended": {
             "reason": "PodGone", "time": "2026-11-24T10:05:00Z", "verifiedTime": "2026-11-24T10:15:00Z", "secondsToDead": 600,
@@ -52,6 +52,17 @@ pub fn lease(namespace: &str) -> Value {
     })
 }
 
+/// A lease for a token.
+pub fn token_lease(namespace: &str) -> Value {
+    let mut lease = lease(namespace);
+    let token = json!({
+        "namespace": "lent", "serviceAccount": "reader", "serviceAccountUID": "a-1", "audiences": ["vault"],
+        "boundTo": {"name": "daypass-token-1", "uid": "b-1"}, "revocable": true, "notAfter": "2026-11-24T10:16:00Z",
+    });
+    json_patch::merge(&mut lease, &json!({"metadata": {"name": "token"}, "spec": {"x509": null, "token": token}}));
+    lease
+}
+
 /// A status of a lease.
 pub fn lease_status() -> Value {
     json!({
@@ -73,6 +84,14 @@ pub fn class() -> Value {
             },
         },
     })
+}
+
+/// A class that lends a service account.
+pub fn token_class() -> Value {
+    let mut class = class();
+    let token = json!({"namespace": "lent", "name": "reader", "audiences": ["vault"], "verifier": "TokenReview"});
+    json_patch::merge(&mut class, &json!({"spec": {"x509": null, "delivery": ["Sealed"], "serviceAccountToken": token}}));
+    class
 }
 
 /// A status of a class.

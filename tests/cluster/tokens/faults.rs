@@ -6,6 +6,7 @@ use daypass::api::{EndReason, Proof};
 use devcluster::{
     Options,
     proxy::{Action, Proxy, Script},
+    wait,
 };
 use kube::ResourceExt;
 use stage::OperatorOptions;
@@ -55,4 +56,24 @@ async fn a_token_of_a_process_that_died_is_taken_back_by_the_next_and_proven_dea
     lending.requests().delete(&revoked.request.name_any(), &Default::default()).await.unwrap();
     refused(&private.stage, &revoked.token, CACHED + SOON).await;
     assert_eq!(lending.closed(&revoked, SOON).await.status.unwrap().proof, Some(Proof::BoundObjectGone));
+}
+
+#[tokio::test]
+async fn a_token_whose_secret_somebody_deleted_is_said_to_have_been_taken_back() {
+    let private = private(Options::default()).await;
+    let operator = private.stage.operator(&daypass(), OperatorOptions::default()).await.unwrap();
+    operator.ready().await.unwrap();
+    let lending = Lending::of(&private.stage, "secret").await;
+    let lent = lending.sealed("5m").await;
+    let bound = lent.lease.spec.token.clone().unwrap().bound_to.name;
+    let secrets = lending.secrets("lent");
+    let refused_by_admission = secrets.delete(&bound, &Default::default()).await.unwrap_err();
+    assert!(refused_by_admission.to_string().contains("belong to Daypass"), "{refused_by_admission}");
+    // Somebody takes the guard away first.
+    let binding = ["delete", "validatingadmissionpolicybinding", "reserve.daypass.dev"];
+    assert!(private.stage.cluster.kubectl(binding).await.unwrap().status.success());
+    wait::until("the Secret to be deletable", SOON, || async { secrets.delete(&bound, &Default::default()).await.ok() }).await.unwrap();
+    let ended = lending.ended(&lent, Duration::from_secs(70) + CACHED + SOON).await;
+    assert_eq!((ended.reason, ended.proof), (EndReason::RevokedByPerson, Some(Proof::TokenRefused)));
+    assert!(ended.message.contains("somebody deleted the Secret"), "{ended:?}");
 }
