@@ -1,10 +1,12 @@
-//! Exit codes of the commands that a pod runs, so that scripts and pipelines can tell what to do. Where there is a convention it is that of
-//! BSD's `sysexits.h`; `exec` adds those of shells.
+//! Exit codes of the commands that pods and people run, so that scripts and pipelines can tell what to do. Where there is a convention it is
+//! that of BSD's `sysexits.h`; `exec` adds those of shells.
 
 use std::process::ExitCode;
 
 use crate::pod::{PlaceError, Refusal, ask::AskError, child::SpawnError};
 
+/// Done.
+pub const DONE: u8 = 0;
 /// Something failed that no other code names.
 pub const FAILED: u8 = 1;
 /// Wrong use of the command line (clap's).
@@ -13,7 +15,7 @@ pub const USAGE: u8 = 2;
 pub const UNAVAILABLE: u8 = 69;
 /// `EX_CANTCREAT`: the files cannot be written.
 pub const CANNOT_WRITE: u8 = 73;
-/// `EX_TEMPFAIL`: no answer in time, or a denial or a full quota that time may cure: trying again makes sense.
+/// `EX_TEMPFAIL`: no answer in time, a denial or a full quota that time may cure, or credentials that still live: trying again makes sense.
 pub const TRY_AGAIN: u8 = 75;
 /// `EX_NOPERM`: denied.
 pub const DENIED: u8 = 77;

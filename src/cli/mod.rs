@@ -16,13 +16,18 @@ mod kube_args;
 mod open;
 mod pod_args;
 mod request;
+mod revoke;
 
 use std::{ffi::OsString, process::ExitCode};
 
 use called::Called;
 use clap::{FromArgMatches, Parser, Subcommand};
 
-use crate::{app, config::ControllerArgs, telemetry};
+use crate::{
+    app,
+    config::ControllerArgs,
+    telemetry,
+};
 
 /// Issues just-in-time credentials to Kubernetes workloads and takes them back.
 #[derive(Parser, Debug)]
@@ -54,6 +59,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     #[command(about = "Open a credential that was sealed to a key, or make such a key")]
     Open(open::OpenArgs),
+    #[command(about = "End credentials, and wait until they are proven dead")]
+    Revoke(Box<revoke::RevokeArgs>),
     #[command(about = "Print a script that completes this command line in a shell")]
     Completion(completion::CompletionArgs),
 }
@@ -79,6 +86,7 @@ pub fn run(words: Vec<OsString>) -> ExitCode {
         Command::Get(args) => alone(get::run(args, called.program())),
         Command::Explain(args) => block_on(explain::run(args)),
         Command::Open(args) => alone(open::run(args)),
+        Command::Revoke(args) => alone(revoke::run(*args)),
         Command::Completion(args) => completion::print(&args, Called::Daypass.command()),
     }
 }

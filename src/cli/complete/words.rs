@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn commands_come_first_and_only_those_of_people() {
-        assert_eq!(offered(&[""]), ["request", "get", "explain", "help"]);
+        assert_eq!(offered(&[""]), ["request", "get", "explain", "revoke", "help"]);
         assert_eq!(offered(&["e"]), ["explain"]);
         assert_eq!(offered(&["zzz"]), [""; 0]);
         let Next::OneOf(candidates) = next(&["get"]) else { panic!() };

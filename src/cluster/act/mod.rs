@@ -1,11 +1,13 @@
 //! The only writer. Each function is one API call (or says why it is more), bounded in time and never repeated by itself.
 //!
-//! `Ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read.
+//! `ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read;
+//! `asks` and `revokes` are not the operator's but what pods and people write.
 #![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
 
 mod asks;
 mod ledger;
 pub mod publish;
+mod revokes;
 mod secrets;
 mod tokens;
 
@@ -17,6 +19,7 @@ use serde::de::DeserializeOwned;
 use super::{ApiError, client::call};
 
 pub use asks::{Asks, token_for_pod};
+pub use revokes::Revokes;
 pub use secrets::{Form, Place, Reserved, SecretContent, expiry_hour};
 pub use tokens::{Minted, Seen, review};
 
