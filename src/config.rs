@@ -1,6 +1,6 @@
-//! Flags and environment of `daypass controller`, turned once into what the operator is told.
+//! Flags and environment of `daypass controller` and `daypass drain`, turned once into what the operator is told.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 use jiff::SignedDuration;
@@ -101,6 +101,64 @@ impl ControllerArgs {
             retention: self.retention()?,
             answer_within: SignedDuration::from_secs(120),
             workers: usize::from(self.workers),
+            draining: false,
         })
     }
+}
+
+/// Takes Daypass down: scales the operator to nothing, waits until its pods are gone, ends every credential, waits until each is proven dead,
+/// and then marks the operator's namespace and the CustomResourceDefinitions, which cannot be deleted before. The chart runs this before it
+/// is deleted.
+///
+/// It runs under the operator's service account, in a pod of the operator's namespace, with the rights of the ClusterRole and the Role
+/// daypass-drain. It tries for ever, whatever the API server answers; started again it goes on where it was, and where everything is done it
+/// passes. A certificate cannot be called back: waiting takes as long as the last one lives, 15 minutes at most.
+///
+/// Exit codes: 0 every credential is proven dead (or, with --accept-expiry, dies by itself at the time that is told); 1 failed; 2 wrong use;
+/// 75 the time is over; 78 not in a pod. SIGTERM and SIGINT end it; what was begun stays begun.
+#[derive(Args, Clone, Debug)]
+pub struct DrainArgs {
+    /// Namespace that the operator runs in. Default: that of the token.
+    #[arg(long, env = "DAYPASS_NAMESPACE", value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Do not wait for credentials that only time ends, such as certificates: what they are, and until when they live, is told.
+    #[arg(long)]
+    pub accept_expiry: bool,
+    /// Give up after this long. Default: never.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// The token file, where it is neither the in-cluster mount nor the tokenFile of the kubeconfig.
+    #[arg(long, env = "DAYPASS_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// How log lines look, on standard error; progress is told on standard output.
+    #[arg(long, env = "DAYPASS_LOG_FORMAT", value_enum, default_value = "json")]
+    pub log_format: LogFormat,
+    /// What is logged, in the syntax of tracing's EnvFilter.
+    #[arg(long, env = "DAYPASS_LOG", value_name = "FILTER", default_value = "warn")]
+    pub log: String,
+}
+
+impl DrainArgs {
+    /// What an operator is told that only ends.
+    pub fn settings(&self, namespace: String) -> Settings {
+        let for_ever = SignedDuration::from_hours(24 * 365);
+        Settings {
+            namespace,
+            // Nothing is made, so nothing is named.
+            cluster: String::new(),
+            installation: String::new(),
+            // Whoever asks afterwards what became of a credential finds its request and its lease.
+            retention: Retention { clean: for_ever, other: for_ever, per_identity: usize::MAX },
+            answer_within: SignedDuration::from_secs(120),
+            workers: ENDS_AT_ONCE,
+            draining: true,
+        }
+    }
+}
+
+/// Leases that a drain works on at once.
+const ENDS_AT_ONCE: usize = 32;
+
+fn duration(text: &str) -> Result<Duration, String> {
+    Ttl(text.to_owned()).parse().map_err(|error| error.to_string())
 }

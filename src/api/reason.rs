@@ -97,6 +97,8 @@ pub enum EndReason {
     RevokedByPerson,
     /// The request's namespace is terminating.
     NamespaceGone,
+    /// Daypass itself is being taken down.
+    Drained,
     /// The attempt was closed before its credential left the operator.
     NotReleased,
     /// What came of minting the token is not known, so the attempt was closed; the next one follows.
@@ -111,6 +113,7 @@ names!(EndReason {
     NodeLost,
     RevokedByPerson,
     NamespaceGone,
+    Drained,
     NotReleased,
     Abandoned,
 });

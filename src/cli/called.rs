@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_a_command_for_help_learns_its_exit_codes() {
-        for command in ["get", "explain", "request", "revoke", "exec"] {
+        for command in ["get", "explain", "request", "revoke", "drain", "exec"] {
             assert!(usage("daypass", &[command, "--help"]).contains("Exit codes"), "{command}");
         }
     }
@@ -92,7 +92,7 @@ mod tests {
         let help = usage("kubectl-daypass", &["--help"]);
         assert!(OF_PEOPLE.iter().all(|command| help.contains(&format!("\n  {command} "))), "{help}");
         assert!(
-            ["controller", "agent", "exec", "install", "crds"].iter().all(|command| !help.contains(&format!("\n  {command} "))),
+            ["controller", "drain", "agent", "exec", "install", "crds"].iter().all(|command| !help.contains(&format!("\n  {command} "))),
             "{help}"
         );
         assert!(Called::Plugin.command().try_get_matches_from(["kubectl-daypass", "crds"]).is_ok());

@@ -7,6 +7,7 @@ mod called;
 mod complete;
 mod completion;
 mod crds;
+mod drain;
 mod exec;
 mod exit;
 mod explain;
@@ -25,7 +26,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 
 use crate::{
     app,
-    config::ControllerArgs,
+    config::{ControllerArgs, DrainArgs},
     telemetry,
 };
 
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Run the operator.
     Controller(Box<ControllerArgs>),
+    #[command(about = "End every credential and stop the operator, before Daypass is taken down")]
+    Drain(DrainArgs),
     #[command(about = "Keep credentials fresh in a directory, beside an application")]
     Agent(Box<agent::AgentArgs>),
     #[command(about = "Run a command while holding credentials for it")]
@@ -78,6 +81,7 @@ pub fn run(words: Vec<OsString>) -> ExitCode {
     };
     match cli.command {
         Command::Controller(args) => controller(*args),
+        Command::Drain(args) => block_on(drain::run(args)),
         Command::Agent(args) => alone(agent::run(*args)),
         Command::Exec(args) => alone(exec::run(*args)),
         Command::Request(args) => alone(request::run(*args)),

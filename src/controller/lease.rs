@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::ResourceExt;
 
-use super::{Operator, queue::Next};
+use super::{Operator, leaving, queue::Next};
 use crate::{
     api::{
         AccessRequest, CredentialLease, EndReason, FailureReason, Proof, RequestState,
@@ -147,6 +147,9 @@ impl Operator {
         // While the request is unanswered the request loop judges it; two judges of one moment could disagree. An attempt is abandoned by it.
         let pending = facts.request == RequestFact::There(RequestState::Pending);
         facts.verdict = self.notes.verdict(&name).filter(|(reason, _)| !pending || *reason == EndReason::Abandoned);
+        if self.settings.draining {
+            facts.verdict = Some((EndReason::Drained, leaving::WHY.into()));
+        }
         facts
     }
 

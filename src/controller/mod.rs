@@ -1,7 +1,8 @@
 //! The loops: each observes, lets `core` decide, and acts. One file a loop; none of them knows another, they meet in the ledger.
 //!
-//! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends what has to end, `classes`
-//! and `policies` judge what people wrote, `sweep` looks again at what no event may have told, `watches` feeds them all.
+//! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends what
+//! has to end, `classes` and `policies` judge what people wrote, `sweep` looks again at what no event may have told, `watches` feeds them
+//! all. `leaving` ends everything, beside `lease` and the watches alone.
 
 pub mod authorities;
 mod certificate;
@@ -10,6 +11,7 @@ pub mod grant;
 mod intent;
 mod judge;
 pub mod lease;
+pub mod leaving;
 mod log;
 pub mod notes;
 pub mod observe;
@@ -50,6 +52,8 @@ pub struct Settings {
     pub answer_within: SignedDuration,
     /// Requests and leases that are worked on at once.
     pub workers: usize,
+    /// Nothing is granted any more and every open lease ends, because Daypass is being taken down.
+    pub draining: bool,
 }
 
 /// How long finished requests are kept.
@@ -126,7 +130,7 @@ impl Operator {
         if !stale.is_empty() {
             return Some(format!("watches have been failing for over {} s: {}", WATCH_LIMIT.as_secs(), stale.join(", ")));
         }
-        crate::cluster::clock::skew_problem(self.clock.server_offset())
+        self.drained().or_else(|| crate::cluster::clock::skew_problem(self.clock.server_offset()))
     }
 
     /// Says to people that the admission guard is not in force.

@@ -232,7 +232,7 @@ fn needs_no_mark(spec: &CredentialLeaseSpec, ending: &Ending) -> bool {
         // A certificate is dead at its own end and not before: any earlier end takes time.
         (Some(x509), EndReason::Expired) => spec.expires_at >= x509.not_after,
         (Some(_), _) => false,
-        (None, EndReason::PolicyChanged | EndReason::Abandoned) => false,
+        (None, EndReason::PolicyChanged | EndReason::Abandoned | EndReason::Drained) => false,
         (None, _) => true,
     }
 }

@@ -9,6 +9,7 @@ pub mod guard;
 pub mod health;
 #[cfg(test)]
 mod laws;
+pub mod leaving;
 pub mod lifecycle;
 #[cfg(test)]
 mod lifecycle_tests;

@@ -4,6 +4,7 @@
 //! ones in the same order every time. Must never read a cluster or a clock. `cargo xtask generate` writes the objects to files, the
 //! development cluster applies them, `cluster::guard` compares what it sees with what is shipped here.
 
+pub mod drain;
 pub mod flow;
 pub mod guard;
 mod object;

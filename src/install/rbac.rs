@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{
     Account, Values,
     object::{NAME, metadata, metadata_in, operator_subject},
-    rights::{RIGHTS, ROOTS, Reach, Right},
+    rights::{DRAIN, RIGHTS, ROOTS, Reach, Right},
 };
 
 /// Name of the Role and RoleBinding in each namespace where credentials may be delivered as Secrets.
@@ -25,9 +25,9 @@ pub fn objects(values: &Values) -> Vec<Value> {
     let roots = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [ROOTS], "verbs": ["get", "watch"]});
     vec![
         account,
-        role(Kind::Cluster, metadata(NAME), rules(Reach::Everywhere)),
+        role(Kind::Cluster, metadata(NAME), rules(RIGHTS, Reach::Everywhere)),
         binding(Kind::Cluster, metadata(NAME), NAME, operator_subject(operator)),
-        role(Kind::Namespaced, metadata_in(home, NAME), rules(Reach::Home)),
+        role(Kind::Namespaced, metadata_in(home, NAME), rules(RIGHTS, Reach::Home)),
         binding(Kind::Namespaced, metadata_in(home, NAME), NAME, operator_subject(operator)),
         role(Kind::Namespaced, metadata_in(home, ROOTS), vec![roots]),
         binding(Kind::Namespaced, metadata_in(home, ROOTS), ROOTS, everybody),
@@ -38,7 +38,7 @@ pub fn objects(values: &Values) -> Vec<Value> {
 pub fn secret_namespaces(values: &Values) -> Vec<Value> {
     let both = |namespace: &String| {
         [
-            role(Kind::Namespaced, metadata_in(namespace, SECRETS), rules(Reach::SecretNamespaces)),
+            role(Kind::Namespaced, metadata_in(namespace, SECRETS), rules(RIGHTS, Reach::SecretNamespaces)),
             binding(Kind::Namespaced, metadata_in(namespace, SECRETS), SECRETS, operator_subject(&values.operator)),
         ]
     };
@@ -55,11 +55,22 @@ pub fn service_accounts(values: &Values) -> Vec<Value> {
             rule["resourceNames"] = json!([account.name]);
             rule
         });
-        let rules = rules(Reach::AccountNamespaces).into_iter().chain(named).collect();
+        let rules = rules(RIGHTS, Reach::AccountNamespaces).into_iter().chain(named).collect();
         let name = format!("daypass-account-{}", account.name);
         [role(Kind::Namespaced, lend(), rules), binding(Kind::Namespaced, lend(), &name, operator_subject(&values.operator))]
     };
     values.service_accounts.iter().flat_map(both).collect()
+}
+
+/// What the operator's account may do besides while it drains, under this name.
+pub(super) fn drain(values: &Values, name: &str) -> Vec<Value> {
+    let (operator, home) = (&values.operator, values.operator.namespace.as_str());
+    vec![
+        role(Kind::Cluster, metadata(name), rules(DRAIN, Reach::Everywhere)),
+        binding(Kind::Cluster, metadata(name), name, operator_subject(operator)),
+        role(Kind::Namespaced, metadata_in(home, name), rules(DRAIN, Reach::Home)),
+        binding(Kind::Namespaced, metadata_in(home, name), name, operator_subject(operator)),
+    ]
 }
 
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";
@@ -79,8 +90,8 @@ impl Kind {
     }
 }
 
-fn rules(reach: Reach) -> Vec<Value> {
-    RIGHTS.iter().filter(|right| right.reach == reach).map(rule).collect()
+fn rules(table: &[Right], reach: Reach) -> Vec<Value> {
+    table.iter().filter(|right| right.reach == reach).map(rule).collect()
 }
 
 fn rule(right: &Right) -> Value {

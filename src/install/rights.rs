@@ -46,7 +46,19 @@ const VERIFY: &[&str] = &[super::guard::VERIFY];
 /// Signer of our ClusterTrustBundles.
 pub const SIGNER: &str = "daypass.dev/x509";
 
+/// The operator's Deployment.
+pub const DEPLOYMENT: &str = super::object::NAME;
+/// Our CustomResourceDefinitions.
+pub const DEFINITIONS: &[&str] = &[
+    "accesspolicies.daypass.dev",
+    "accessrequests.daypass.dev",
+    "clusteraccesspolicies.daypass.dev",
+    "credentialclasses.daypass.dev",
+    "credentialleases.daypass.dev",
+];
+
 const OURS: &str = crate::api::GROUP;
+const EXTENSIONS: &str = "apiextensions.k8s.io";
 const ADMISSION: &str = "admissionregistration.k8s.io";
 const AUTHENTICATION: &str = "authentication.k8s.io";
 const CERTIFICATES: &str = "certificates.k8s.io";
@@ -99,6 +111,17 @@ pub const RIGHTS: &[Right] = &[
     everywhere(AUTHENTICATION, "tokenreviews", &["create"]),
 ];
 
+/// What `daypass drain` needs besides. It is the operator's account as well, since the ledger and *confine* know no other, and so these rights
+/// are bound only while a drain runs: see `install::drain`. *confine* narrows each to the one thing that it is for.
+#[rustfmt::skip] // a line a right
+pub const DRAIN: &[Right] = &[
+    // To nothing, and never up again.
+    home("apps", "deployments/scale", &["patch"]).named(&[DEPLOYMENT]),
+    // The mark that *leave* asks for. A namespace is in itself: a Role in it covers it and no other.
+    home("", "namespaces", &["patch"]),
+    everywhere(EXTENSIONS, "customresourcedefinitions", &["patch"]).named(DEFINITIONS),
+];
+
 const fn right(reach: Reach, group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Right {
     Right { reach, group, resource, names: &[], verbs }
 }
@@ -131,10 +154,10 @@ pub fn operation_of(verb: &str) -> Option<&'static str> {
     }
 }
 
-/// What the operator may write at all: `group/resource` → admission operations.
+/// What the operator's account may write at all, while it drains as well: `group/resource` → admission operations.
 pub fn writes() -> BTreeMap<String, BTreeSet<&'static str>> {
     let mut writes = BTreeMap::<String, BTreeSet<&'static str>>::new();
-    for right in RIGHTS {
+    for right in RIGHTS.iter().chain(DRAIN) {
         for operation in right.verbs.iter().filter_map(|verb| operation_of(verb)) {
             writes.entry(format!("{}/{}", right.group, right.resource)).or_default().insert(operation);
         }
@@ -157,12 +180,27 @@ mod tests {
     }
 
     #[test]
+    fn every_definition_of_ours_is_named() {
+        let mut names: Vec<_> = crate::api::crds().into_iter().filter_map(|definition| definition.metadata.name).collect();
+        names.sort();
+        assert_eq!(names, DEFINITIONS);
+    }
+
+    #[test]
+    fn a_drain_reads_nothing_more_makes_nothing_and_deletes_nothing() {
+        for right in DRAIN {
+            assert_eq!(right.verbs, ["patch"], "{right:?}");
+            assert!(right.reach == Reach::Home || !right.names.is_empty(), "{right:?}");
+        }
+    }
+
+    #[test]
     fn no_right_leads_out_of_the_guard() {
         for right in RIGHTS {
             assert!(!right.verbs.iter().any(|verb| ["*", "impersonate", "escalate", "bind"].contains(verb)), "{right:?}");
             assert!(right.group != "*" && !right.resource.contains('*') && right.group != "rbac.authorization.k8s.io", "{right:?}");
             let writes = right.verbs.iter().any(|verb| operation_of(verb).is_some());
-            assert!(!(writes && [ADMISSION, "apiextensions.k8s.io"].contains(&right.group)), "{right:?}");
+            assert!(!(writes && [ADMISSION, EXTENSIONS].contains(&right.group)), "{right:?}");
         }
     }
 }

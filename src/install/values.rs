@@ -49,6 +49,8 @@ pub struct Values {
     pub service_accounts: Vec<Account>,
     /// Arguments after `daypass controller`.
     pub args: Vec<String>,
+    /// Arguments after `daypass drain`, which runs before an installation is taken down.
+    pub drain_args: Vec<String>,
     /// Resources of the operator's container.
     pub resources: Value,
     /// Further fields of the operator's pod spec, for instance `nodeSelector`. They never replace a field that hardens the pod.
@@ -64,6 +66,7 @@ impl Default for Values {
             secret_namespaces: Vec::new(),
             service_accounts: Vec::new(),
             args: Vec::new(),
+            drain_args: Vec::new(),
             // No limit of CPU: a throttled operator ends credentials late.
             resources: json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}),
             pod: Map::new(),

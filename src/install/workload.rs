@@ -30,7 +30,7 @@ pub fn objects(values: &Values) -> Vec<Value> {
             "strategy": {"type": "Recreate"},
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": labels()},
-            "template": {"metadata": {"labels": labels()}, "spec": pod(values)},
+            "template": {"metadata": {"labels": labels()}, "spec": pod(values, container(values))},
         },
     });
     let service = json!({
@@ -42,7 +42,8 @@ pub fn objects(values: &Values) -> Vec<Value> {
     vec![deployment, service]
 }
 
-fn pod(values: &Values) -> Value {
+/// A pod of the operator's account around this container, as hardened as its namespace asks for.
+pub(super) fn pod(values: &Values, container: Value) -> Value {
     let mut pod = json!({
         "serviceAccountName": values.operator.service_account,
         // The canary needs this very token: projected, bound to the pod, renewed by the kubelet.
@@ -55,7 +56,7 @@ fn pod(values: &Values) -> Value {
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "terminationGracePeriodSeconds": 30,
-        "containers": [container(values)],
+        "containers": [container],
     });
     if let Some(fields) = pod.as_object_mut() {
         for (field, value) in &values.pod {
@@ -68,6 +69,16 @@ fn pod(values: &Values) -> Value {
 fn container(values: &Values) -> Value {
     let mut args = vec!["controller".to_owned()];
     args.extend(values.args.iter().cloned());
+    let mut container = program(values, &args);
+    container["ports"] = json!([{"name": "admin", "containerPort": ADMIN_PORT}]);
+    container["livenessProbe"] =
+        json!({"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6});
+    container["readinessProbe"] = json!({"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 5, "timeoutSeconds": 5});
+    container
+}
+
+/// A container that runs this program with these arguments.
+pub(super) fn program(values: &Values, args: &[String]) -> Value {
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
     json!({
         "name": NAME,
@@ -75,9 +86,6 @@ fn container(values: &Values) -> Value {
         "imagePullPolicy": values.image_pull_policy,
         "args": args,
         "env": [field("DAYPASS_NAMESPACE", "metadata.namespace"), field("POD_NAME", "metadata.name")],
-        "ports": [{"name": "admin", "containerPort": ADMIN_PORT}],
-        "livenessProbe": {"httpGet": {"path": "/livez", "port": "admin"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "admin"}, "periodSeconds": 5, "timeoutSeconds": 5},
         "resources": values.resources,
         "securityContext": {
             "allowPrivilegeEscalation": false,

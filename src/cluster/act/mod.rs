@@ -1,10 +1,11 @@
 //! The only writer. Each function is one API call (or says why it is more), bounded in time and never repeated by itself.
 //!
-//! `ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read;
-//! `asks` and `revokes` are not the operator's but what pods and people write.
+//! `ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read, `leaving` what a
+//! drain does; `asks` and `revokes` are not the operator's but what pods and people write.
 #![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
 
 mod asks;
+mod leaving;
 mod ledger;
 pub mod publish;
 mod revokes;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::policy::named;
 use crate::{
     api::{ANNOTATION_DRAINED, LABEL_CA, LABEL_REQUEST_UID},
-    install::OperatorName,
+    install::{OperatorName, rights::DEPLOYMENT},
 };
 
 /// Service accounts of the control plane that have to act on every namespaced object there is.
@@ -23,14 +23,15 @@ const CONTROL_PLANE: [&str; 3] = [
     "system:kube-controller-manager",
 ];
 
-/// An expression without the indentation of its source, with `$OPERATOR`, `$NAMESPACE`, `$CONTROL_PLANE`, `$REQUEST_UID`, `$CA` and
-/// `$DRAINED` filled in as CEL strings (`$CONTROL_PLANE`: as the items of a list). `$` means nothing in CEL, so one that is left over shows.
+/// An expression without the indentation of its source, with `$OPERATOR`, `$NAMESPACE`, `$CONTROL_PLANE`, `$DEPLOYMENT`, `$REQUEST_UID`, `$CA`
+/// and `$DRAINED` filled in as CEL strings (`$CONTROL_PLANE`: as the items of a list). `$` means nothing in CEL, so one that is left over shows.
 pub(super) fn cel(text: &str, operator: &OperatorName) -> String {
     let control_plane = CONTROL_PLANE.map(quoted).join(",\n  ");
     dedent(text)
         .replace("$OPERATOR", &quoted(&operator.username()))
         .replace("$NAMESPACE", &quoted(&operator.namespace))
         .replace("$CONTROL_PLANE", &control_plane)
+        .replace("$DEPLOYMENT", &quoted(DEPLOYMENT))
         .replace("$REQUEST_UID", &quoted(LABEL_REQUEST_UID))
         .replace("$CA", &quoted(LABEL_CA))
         .replace("$DRAINED", &quoted(ANNOTATION_DRAINED))

@@ -113,6 +113,36 @@ fn narrowing(cel: &impl Fn(&str) -> String) -> Vec<Value> {
             "),
             "the ledger lives in the operator's namespace",
         ),
+        // Kubernetes leaves out a zero.
+        must(
+            cel("
+                variables.what != 'apps/deployments/scale' ||
+                (variables.home && object.metadata.name == $DEPLOYMENT && object.?spec.?replicas.orValue(0) == 0)
+            "),
+            "the operator's account scales only the operator, and only to nothing",
+        ),
+        must(
+            cel("
+                !(variables.what in ['/namespaces', 'apiextensions.k8s.io/customresourcedefinitions']) ||
+                (variables.what == '/namespaces'
+                  ? object.metadata.name == $NAMESPACE
+                  : object.metadata.name.endsWith('.daypass.dev'))
+            "),
+            "the operator's account marks only its own namespace and definitions",
+        ),
+        must(
+            cel("
+                !(variables.what in ['/namespaces', 'apiextensions.k8s.io/customresourcedefinitions']) ||
+                (object.?spec == oldObject.?spec &&
+                 object.metadata.?labels == oldObject.metadata.?labels &&
+                 object.metadata.?finalizers == oldObject.metadata.?finalizers &&
+                 object.metadata.?ownerReferences == oldObject.metadata.?ownerReferences &&
+                 [[object, oldObject], [oldObject, object]].all(o,
+                   o[0].metadata.?annotations.orValue({}).all(k, k == $DRAINED ||
+                     o[0].metadata.?annotations[?k] == o[1].metadata.?annotations[?k])))
+            "),
+            "of a namespace or a definition the operator's account sets nothing but the annotation daypass.dev/drained",
+        ),
     ]
 }
 
@@ -121,7 +151,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::install::{Account, Values, rbac};
+    use crate::install::{Account, Values, drain, rbac};
 
     fn spec() -> Value {
         policy(&OperatorName::default()).object()["spec"].clone()
@@ -134,12 +164,13 @@ mod tests {
         serde_json::from_str(&may).unwrap()
     }
 
-    /// What the rendered roles grant of writes, read back from every Role and ClusterRole bound to the operator.
+    /// What the rendered roles grant of writes, read back from every Role and ClusterRole bound to the operator, at work or while it drains.
     fn granted() -> BTreeMap<String, Vec<String>> {
         let account = Account { namespace: "lent".into(), name: "orders-admin".into() };
         let values = Values { secret_namespaces: vec!["shop".into()], service_accounts: vec![account], ..Values::default() };
         let mut granted = BTreeMap::<String, Vec<String>>::new();
-        let roles = [rbac::objects(&values), rbac::secret_namespaces(&values), rbac::service_accounts(&values)].concat();
+        let roles =
+            [rbac::objects(&values), rbac::secret_namespaces(&values), rbac::service_accounts(&values), drain::objects(&values)].concat();
         let rules = roles.iter().filter_map(|role| role["rules"].as_array()).flatten();
         let words = |rule: &Value, key: &str| -> Vec<String> { serde_json::from_value(rule[key].clone()).unwrap() };
         for rule in rules {

@@ -31,7 +31,7 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
     };
     let validations = [must(
         cel("oldObject.metadata.?annotations[?$DRAINED].hasValue()"),
-        "leases may be open: wait until kubectl get credentialleases -A shows only Closed ones, then set the annotation daypass.dev/drained",
+        "leases may be open: run daypass drain, as the chart does before it is deleted and kubectl apply -k deploy/drain does; it ends them and sets the annotation daypass.dev/drained",
     )];
     Policy::validating("leave.daypass.dev", DESCRIPTION, concerns, json!({"validations": validations}))
 }

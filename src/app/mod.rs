@@ -1,10 +1,13 @@
-//! Builds the operator, starts its tasks, and stops at the first that ends or when told to.
+//! Builds the operator, starts its tasks, and stops at the first that ends or when told to. `build` makes what every such process has, `drain`
+//! runs one that only ends.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod build;
+mod drain;
 
-use jiff::SignedDuration;
+use std::{sync::Arc, time::Duration};
+
 use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Config, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -13,22 +16,13 @@ use tokio::{
 
 use crate::{
     admin,
-    cluster::{
-        ApiError, Clock, World,
-        act::Writer,
-        client,
-        client::call,
-        events::Events,
-        guard::{self, Guard, spec_hash},
-        identity::{self, IdentityError},
-    },
+    cluster::{ApiError, client::call, identity::IdentityError},
     config::{ConfigError, ControllerArgs},
-    controller::{Operator, classes::Classes, notes::Notes, policies::Policies, queue::Queue, slots::Slots, tokens::Tokens},
+    controller::Operator,
     core::snapshot::GuardFacts,
-    expr::Expressions,
-    install::{OperatorName, guard as shipped},
-    telemetry::Metrics,
 };
+use build::Ground;
+pub use drain::{Drained, drain};
 
 /// Why the operator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +57,8 @@ pub enum AppError {
     Ended(&'static str),
 }
 
-/// Longest pause between two tries of an answer or a judgement.
-const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(10);
-/// The same for ends: they must be proven within 5 s of what can be.
-const LONGEST_PAUSE_OF_ENDS: SignedDuration = SignedDuration::from_secs(3);
 /// Leases that are judged again at once.
 const JUDGES: usize = 8;
-
-const IN_CLUSTER_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
 /// How long tasks in flight may take to finish after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
@@ -78,19 +66,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     args.retention()?;
-    let config = client::infer().await.map_err(AppError::Kubeconfig)?;
-    let clock = Arc::new(Clock::default());
-    let token_file = args.token_file.clone().or_else(|| token_file_of(&config));
-    let own = identity::read(token_file.as_ref()).await?;
-    let (_, account) = own.requester.service_account().unwrap_or_default();
-    let name = OperatorName {
-        namespace: args.namespace.clone().unwrap_or_else(|| own.namespace.clone()),
-        service_account: args.service_account.clone().unwrap_or_else(|| account.to_owned()),
-    };
-    let build =
-        |config: &Config| client::build(config.clone(), &clock).map_err(|error| AppError::Api { what: "cannot build a client", error });
-    // Three sets of connections: an end never waits behind a grant, and neither waits behind a watch.
-    let (watching, issuing, ending) = (build(&config)?, build(&config)?, build(&config)?);
+    let ground = Ground::find(args.token_file.clone(), args.namespace.clone(), args.service_account.clone()).await?;
+    let watching = ground.client()?;
     let listener = TcpListener::bind(args.listen).await;
     let listener = listener.map_err(|error| AppError::System { what: format!("cannot listen on {}", args.listen), error })?;
     let address = listener.local_addr().map_err(|error| AppError::System { what: "cannot listen".into(), error })?;
@@ -98,46 +75,10 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
         Some(id) => id,
         None => kube_system_uid(&watching).await?,
     };
-    let settings = args.settings(name.namespace.clone(), installation)?;
-    let (policy, binding) = shipped::shipped(&name);
-    let guard_settings = guard::Settings {
-        config: config.clone(),
-        servers: args.apiservers.clone(),
-        token_file,
-        shipped: (spec_hash(&policy), spec_hash(&binding)),
-    };
-    let expressions = Expressions::start(2)
-        .map_err(|error| AppError::System { what: "cannot start the threads that evaluate expressions".into(), error })?;
-    let mut reviewers = vec![ending.clone()];
-    for server in args.apiservers.iter().filter(|server| **server != config.cluster_url) {
-        let mut of_this_server = config.clone();
-        of_this_server.cluster_url = server.clone();
-        reviewers.push(build(&of_this_server)?);
-    }
-    let guard = Guard::new(&guard_settings, clock.clone());
-    let operator = Arc::new(Operator {
-        world: World::default(),
-        guard: guard.clone(),
-        issuing: Writer::new(issuing.clone(), &settings.namespace),
-        ending: Writer::new(ending, &settings.namespace),
-        reviewers,
-        tokens: Tokens::default(),
-        expressions,
-        policies: Policies::default(),
-        classes: Classes::default(),
-        slots: Slots::default(),
-        events: Events::new(issuing.clone(), Some(own.requester.pod_name.clone()), clock.clone()),
-        metrics: Arc::new(Metrics::default()),
-        requests: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE)),
-        leases: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE_OF_ENDS)),
-        judging: Arc::new(Queue::new(clock.clone(), LONGEST_PAUSE)),
-        watch_again: tokio::sync::watch::channel(0).0,
-        notes: Notes::new(clock.now()),
-        policies_changed: tokio::sync::Notify::new(),
-        classes_changed: tokio::sync::Notify::new(),
-        clock,
-        settings,
-    });
+    let settings = args.settings(ground.name.namespace.clone(), installation)?;
+    let guard_settings = ground.guard(&args.apiservers);
+    let operator = ground.operator(settings, &guard_settings)?;
+    let guard = operator.guard.clone();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace = operator.settings.namespace, %address, "starting");
 
     let mut tasks = JoinSet::new();
@@ -241,11 +182,4 @@ async fn kube_system_uid(client: &kube::Client) -> Result<String, AppError> {
             }
         }
     }
-}
-
-fn token_file_of(config: &Config) -> Option<PathBuf> {
-    config.auth_info.token_file.as_ref().map(PathBuf::from).or_else(|| {
-        let mounted = PathBuf::from(IN_CLUSTER_TOKEN);
-        mounted.exists().then_some(mounted)
-    })
 }
