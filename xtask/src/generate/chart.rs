@@ -28,6 +28,7 @@ const PLACEHOLDERS: &[Placeholder] = &[
     placeholder("__image__", r#"printf "%s:%s" $.Values.image.repository ($.Values.image.tag | default $.Chart.AppVersion)"#, Shape::Text),
     placeholder("__pull_policy__", "$.Values.image.pullPolicy", Shape::Text),
     placeholder("__args__", "$.Values.args", Shape::Items),
+    placeholder("__drain_args__", "$.Values.drainArgs", Shape::Items),
     placeholder("__resources__", "$.Values.resources", Shape::Tree),
     placeholder("__image_pull_secrets__", "$.Values.imagePullSecrets", Shape::OptionalTree),
     placeholder("__node_selector__", "$.Values.nodeSelector", Shape::OptionalTree),
@@ -71,6 +72,8 @@ pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
             name => add(name, HEADER, &part.objects, ("", ""))?,
         }
     }
+    let hooks: Vec<Value> = install::drain::objects(&values()).into_iter().map(before_deletion).collect();
+    add("drain", HEADER, &hooks, ("", ""))?;
     Ok(files)
 }
 
@@ -89,6 +92,7 @@ fn values() -> Values {
         secret_namespaces: vec![NAMESPACE.into()],
         service_accounts: vec![Account { namespace: ACCOUNT[0].into(), name: ACCOUNT[1].into() }],
         args: vec!["__args__".into()],
+        drain_args: vec!["__drain_args__".into()],
         resources: json!("__resources__"),
         pod: pod.as_object().cloned().unwrap_or_default(),
     }
@@ -101,6 +105,18 @@ fn is_stamp(object: &Value) -> bool {
 fn kept(mut crd: Value) -> Value {
     crd["metadata"]["annotations"]["helm.sh/resource-policy"] = json!("keep");
     crd
+}
+
+/// A hook that Helm makes before it deletes anything, and takes away when all of them have succeeded; a Job that failed is left to be read.
+/// The rights come first.
+fn before_deletion(mut object: Value) -> Value {
+    let weight = if object["kind"] == "Job" { "0" } else { "-1" };
+    object["metadata"]["annotations"] = json!({
+        "helm.sh/hook": "pre-delete",
+        "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+        "helm.sh/hook-weight": weight,
+    });
+    object
 }
 
 #[cfg(test)]
@@ -136,6 +152,7 @@ mod tests {
         assert_eq!(values["secretNamespaces"], json!(defaults.secret_namespaces));
         assert_eq!((&values["serviceAccounts"], defaults.service_accounts.len()), (&json!([]), 0));
         assert_eq!(values["args"], json!(defaults.args));
+        assert_eq!(values["drainArgs"], json!(defaults.drain_args));
         assert_eq!(values["resources"], defaults.resources);
     }
 

@@ -45,6 +45,14 @@ pub(super) fn files(crds: &BTreeMap<String, Value>) -> Result<Files, Error> {
         "secret-namespace",
         "# For a namespace whose pods may have credentials delivered as Secrets: make an overlay of this with its namespace.\n",
     );
+    let (job, rights): (Vec<Value>, Vec<Value>) =
+        install::drain::objects(&Values::default()).into_iter().partition(|object| object["kind"] == "Job");
+    files.add("drain", "rbac", &rights, HEADER)?;
+    files.add("drain", "job", &job, HEADER)?;
+    files.note(
+        "drain",
+        "# Before kubectl delete -k deploy, and never beside it: ends every credential, stops the operator, and says when it is done.\n",
+    );
     Ok(files.finish())
 }
 
