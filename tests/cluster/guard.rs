@@ -11,6 +11,7 @@ mod alone;
 mod asking;
 pub mod calls;
 mod confine;
+mod draining;
 mod hostile;
 mod ledger;
 mod matrix;

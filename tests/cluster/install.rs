@@ -4,7 +4,7 @@
 mod applied;
 mod play;
 mod rendered;
-mod rights;
+pub mod rights;
 mod samples;
-mod tools;
+pub mod tools;
 mod values;

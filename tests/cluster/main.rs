@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails by panicking")]
 
 mod judges;
+mod page;
 mod scene;
 mod support;
 
@@ -19,9 +20,11 @@ mod guard;
 mod input;
 mod install;
 mod kinds;
+mod leaving;
 mod plugin;
 mod pods;
 mod postgres;
 mod recipes;
+mod revoke;
 mod sealing;
 mod tokens;

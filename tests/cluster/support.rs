@@ -90,14 +90,20 @@ async fn set(options: Options) -> Stage {
 pub struct Private {
     /// The stage; no operator runs on it yet.
     pub stage: Stage,
-    _turn: SemaphorePermit<'static>,
+    /// Held for as long as the control plane is there.
+    pub turn: SemaphorePermit<'static>,
 }
 
 /// A control plane of one's own with Daypass installed and no operator process.
 pub async fn private(options: Options) -> Private {
+    let turn = turn().await;
+    Private { stage: set(options).await, turn }
+}
+
+/// The right to start a control plane: at most two at a time fit the machine.
+pub async fn turn() -> SemaphorePermit<'static> {
     static TURNS: Semaphore = Semaphore::const_new(2);
-    let turn = TURNS.acquire().await.unwrap();
-    Private { stage: set(options).await, _turn: turn }
+    TURNS.acquire().await.unwrap()
 }
 
 /// A class that signs with the managed authority and delivers both ways.

@@ -314,6 +314,10 @@ async fn rbac_withholds_what_admission_cannot_refuse() {
         ("create", "daypass.dev", "accessrequests", "default"),
         ("update", "daypass.dev", "credentialclasses", ""),
         ("update", "daypass.dev", "clusteraccesspolicies", ""),
+        // A drain's, which are bound only while it runs.
+        ("patch", "apps", "deployments/scale", "daypass-system"),
+        ("patch", "", "namespaces", "daypass-system"),
+        ("patch", "apiextensions.k8s.io", "customresourcedefinitions", ""),
     ];
     for (verb, group, resource, namespace) in asks {
         let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));

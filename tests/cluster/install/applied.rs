@@ -34,7 +34,8 @@ async fn chart_and_base_each_install_in_one_go_and_an_uninstall_keeps_the_ledger
     helm(&["upgrade", "daypass", &chart, "--set", "secretNamespaces={default}"]).await;
     kubectl(&cluster, &["get", "-n", "default", "role/daypass-secrets", "rolebinding/daypass-secrets"]).await;
 
-    helm(&["uninstall", "daypass"]).await;
+    // There is no kubelet to run the hook; `leaving` plays one.
+    helm(&["uninstall", "daypass", "--no-hooks"]).await;
     let kept = kubectl(&cluster, &["get", "crd", "-o", "name"]).await;
     assert_eq!(kept.matches("daypass.dev").count(), daypass::api::crds().len(), "{kept}");
     let left = kubectl(&cluster, &["get", "validatingadmissionpolicies,clusterroles,deployments", "-A", "-o", "name"]).await;

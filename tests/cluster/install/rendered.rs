@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use serde_json::{Value, json};
 
-use super::tools::{Identity, kustomize, scratch, source, template};
+use super::tools::{Identity, hooks, kustomize, scratch, source, template};
 
 const KEPT: &str = "helm.sh/resource-policy";
 
@@ -43,6 +43,22 @@ async fn chart_and_kustomize_base_install_the_same_objects() {
 }
 
 #[tokio::test]
+async fn chart_and_base_drain_the_same_way_and_the_rights_for_it_come_first_and_go_with_it() {
+    let (mut chart, base) = (hooks(&[]).await.unwrap(), kustomize(source("deploy/drain")).await);
+    for ([_, kind, ..], object) in &mut chart {
+        let annotations = object["metadata"].as_object_mut().unwrap().remove("annotations").unwrap();
+        let weight = if kind == "Job" { "0" } else { "-1" };
+        let hook = json!({
+            "helm.sh/hook": "pre-delete", "helm.sh/hook-weight": weight, "helm.sh/hook-delete-policy": "before-hook-creation,hook-succeeded",
+        });
+        assert_eq!(annotations, hook, "{kind}");
+    }
+    assert_eq!(chart, base);
+    let installed = json!(template(&[]).await.unwrap().into_values().collect::<Vec<_>>()).to_string();
+    assert!(!installed.contains("daypass-drain"), "an operator at work has the rights of a drain");
+}
+
+#[tokio::test]
 async fn chart_and_overlay_give_the_same_rights_in_namespaces_that_get_secrets() {
     // The overlays that the base asks people to write: one a namespace, and one of everything. kustomize takes only relative paths.
     let (overlay, deploy) = (scratch("overlay"), source("deploy").canonicalize().unwrap());
@@ -71,7 +87,8 @@ async fn chart_and_overlay_give_the_same_rights_in_namespaces_that_get_secrets()
 #[tokio::test]
 async fn the_chart_follows_another_namespace_and_account_everywhere() {
     let renamed = template(&["--namespace", "platform", "--set", "serviceAccountName=issuer"]).await.unwrap();
-    let text = json!(renamed.values().collect::<Vec<_>>()).to_string();
+    let leaving = hooks(&["--namespace", "platform", "--set", "serviceAccountName=issuer"]).await.unwrap();
+    let text = json!(renamed.values().chain(leaving.values()).collect::<Vec<_>>()).to_string();
     assert!(!text.contains("daypass-system"), "the default namespace is still named");
     assert!(text.contains("'system:serviceaccount:platform:issuer'"));
 }

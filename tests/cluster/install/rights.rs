@@ -12,7 +12,7 @@ use crate::support::{LENT, SECRET_NAMESPACES};
 const NO_CALL: (&str, &str) = ("signers", "attest");
 
 /// Whether a call is one that this verb of this right is for.
-fn covers(right: &Right, verb: &str, call: &Event, home: &str) -> bool {
+pub fn covers(right: &Right, verb: &str, call: &Event, home: &str) -> bool {
     let Some(on) = &call.object_ref else { return false };
     let resource = on.subresource.as_ref().map_or(on.resource.clone(), |sub| format!("{}/{sub}", on.resource));
     let there = match right.reach {

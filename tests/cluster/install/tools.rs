@@ -34,11 +34,20 @@ pub async fn helm(kubeconfig: Option<PathBuf>, args: impl IntoIterator<Item = im
     if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
 }
 
-/// What the chart renders with these further arguments.
+/// What the chart installs with these further arguments.
 pub async fn template(args: &[&str]) -> Result<BTreeMap<Identity, Value>, String> {
+    render(&["--no-hooks"], args).await
+}
+
+/// What the chart runs before its deletion, with these further arguments.
+pub async fn hooks(args: &[&str]) -> Result<BTreeMap<Identity, Value>, String> {
+    render(&["--show-only", "templates/drain.yaml"], args).await
+}
+
+async fn render(what: &[&str], args: &[&str]) -> Result<BTreeMap<Identity, Value>, String> {
     let chart = source("charts/daypass").display().to_string();
     let fixed = ["template", "daypass", &chart, "--namespace", "daypass-system", "--kube-version", "1.37.2"];
-    helm(None, fixed.iter().chain(args)).await.map(|text| objects(&text))
+    helm(None, fixed.iter().chain(what).chain(args)).await.map(|text| objects(&text))
 }
 
 /// What kustomize makes of a directory.

@@ -1,6 +1,6 @@
 //! Values that make no sense are refused before anything is installed.
 
-use super::tools::template;
+use super::tools::{hooks, template};
 
 #[tokio::test]
 async fn nonsense_in_values_is_refused_by_name() {
@@ -21,6 +21,7 @@ async fn nonsense_in_values_is_refused_by_name() {
         ("image.pullPolicy=Sometimes", "pullPolicy"),
         ("imagePullSecrets={regcred}", "imagePullSecrets"),
         ("args=--workers=8", "args"),
+        ("drainArgs=--accept-expiry", "drainArgs"),
         ("resources.cpu=1", "resources"),
         ("nodeSelector.disk=5", "nodeSelector"),
         ("tolerations.key=a", "tolerations"),
@@ -58,5 +59,13 @@ async fn every_value_reaches_the_pod() {
     assert_eq!(pod["nodeSelector"]["disk"], "ssd");
     assert_eq!(pod["tolerations"][0]["key"], "dedicated");
     assert_eq!(pod["priorityClassName"], "system-cluster-critical");
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "and nothing softens it");
+
+    let values = "image.repository=registry.example/daypass,image.tag=v7,drainArgs={--accept-expiry},nodeSelector.disk=ssd";
+    let job = &hooks(&["--set", values]).await.unwrap()[&["batch/v1", "Job", "daypass-system", "daypass-drain"].map(str::to_owned)];
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], "registry.example/daypass:v7");
+    assert_eq!(pod["containers"][0]["args"], serde_json::json!(["drain", "--accept-expiry"]));
+    assert_eq!(pod["nodeSelector"]["disk"], "ssd");
     assert_eq!(pod["securityContext"]["runAsNonRoot"], true, "and nothing softens it");
 }

@@ -39,6 +39,9 @@ async fn kubectl_offers_what_the_plugin_knows() {
         (&["request", "--class", "plugin-compl"], "plugin-complete"),
         (&["request", "-n", "plugin-complete", "--pod", ""], "plugin-complete-1"),
         (&["get", "--namespace", "plugin-compl"], "plugin-complete"),
+        (&["revoke", "--service-account", "plugin-complete/p"], "plugin-complete/plugin-complete"),
+        (&["revoke", "-n", "plugin-complete", "--pod", "plug"], "plugin-complete/plugin-complete-1"),
+        (&["revoke", "--request", "plugin-complete/"], &format!("plugin-complete/{granted}")),
     ] {
         let look = || async { Some(offered(&person, words).await).filter(|(names, _)| !names.is_empty()) };
         assert_eq!(devcluster::wait::until("names", crate::scene::SOON, look).await.unwrap(), only(&[name]), "{words:?}");
