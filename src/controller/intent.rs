@@ -136,6 +136,7 @@ pub(super) fn leaf_of(lease: &CredentialLease, class: &X509Spec) -> Result<Leaf,
         usages: class.usages.clone(),
         request_uid: spec.request_uid.clone(),
         class: spec.class_name.clone(),
+        crl_url: None,
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{Issuer, PublicKeyData};
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, anchor_from_trusted_cert};
+use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, RevocationOptions, anchor_from_trusted_cert};
 use x509_parser::{certificate::X509Certificate, error::X509Error, extensions::ParsedExtension, prelude::FromDer};
 
 use super::{
@@ -26,18 +26,21 @@ use crate::{api::class::Usage, core::names::hex_sha256};
 /// Keys of a Secret, for errors.
 const CHAIN: &str = "tls.crt";
 const ROOTS: &str = "ca.crt";
+/// Hex digits of an issuer's id: 160 bits.
+const ISSUER_ID: usize = 40;
 
 /// A certificate authority that passed every check and its self-test.
 #[derive(Debug)]
 pub struct Authority {
-    issuer: Issuer<'static, CaKey>,
-    facts: IssuerFacts,
+    pub(super) issuer: Issuer<'static, CaKey>,
+    pub(super) facts: IssuerFacts,
     not_after: Timestamp,
     intermediates: Vec<CertificateDer<'static>>,
     anchors: Vec<TrustAnchor<'static>>,
     chain_pem: String,
     roots_pem: String,
     fingerprint: String,
+    issuer_id: String,
 }
 
 impl Authority {
@@ -51,6 +54,7 @@ impl Authority {
         };
         let key = CaKey::from_pem(&material.key)?;
         let facts = judge(&chain[0], &key)?;
+        let issuer_id = hex_sha256(&[facts.subject.as_slice(), &key.subject_public_key_info()].concat())[..ISSUER_ID].to_owned();
         let issuer = Issuer::from_ca_cert_der(&chain[0], key).map_err(|_| CaError::RepeatedAttribute)?;
 
         let mut not_after = Timestamp::MAX;
@@ -72,6 +76,7 @@ impl Authority {
             anchors,
             roots_pem: pem::encode_certificates(&roots),
             fingerprint: hex_sha256(&chain[0]),
+            issuer_id,
         };
         authority.not_after = not_after.min(authority.self_test(&roots, roots_part, now)?);
         Ok(authority)
@@ -97,17 +102,39 @@ impl Authority {
         &self.fingerprint
     }
 
+    /// What tells issuers apart for verifiers: 160 bits of the SHA-256 of name and public key, in lower-case hex. A certificate that was renewed
+    /// for the same name and key is the same issuer, and its revocation lists are good for what was signed before.
+    pub fn issuer_id(&self) -> &str {
+        &self.issuer_id
+    }
+
     /// Signs what the lease says for a key, reads the result again, and releases it only if it is exactly that and a verifier accepts it.
     pub fn issue(&self, leaf: &Leaf, key: &RequestedKey) -> Result<Certificate, IssueError> {
         let der = self.sign(leaf, key)?;
         // At its last second: whatever is on the way to the root must hold out as long as the leaf does.
         for usage in &leaf.usages {
-            verify(&der, &self.intermediates, &self.anchors, leaf.not_after, *usage).map_err(IssueError::Verify)?;
+            self.verify(&der, leaf.not_after, *usage, None).map_err(IssueError::Verify)?;
         }
         Ok(Certificate { pem: pem::encode("CERTIFICATE", &der) + &self.chain_pem, der })
     }
 
-    fn sign(&self, leaf: &Leaf, key: &RequestedKey) -> Result<Vec<u8>, IssueError> {
+    /// Asks the verifier of rustls, who trusts the roots; with revocation lists if there are any.
+    pub(super) fn verify(
+        &self,
+        der: &[u8],
+        at: Timestamp,
+        usage: Usage,
+        revocation: Option<RevocationOptions<'_>>,
+    ) -> Result<(), webpki::Error> {
+        verify(der, &self.intermediates, &self.anchors, at, usage, revocation).map(drop)
+    }
+
+    /// The last moment at which a certificate of a second could begin.
+    pub(super) fn last_start(&self) -> Timestamp {
+        self.not_after.saturating_add(SignedDuration::from_secs(-1)).unwrap_or(self.not_after)
+    }
+
+    pub(super) fn sign(&self, leaf: &Leaf, key: &RequestedKey) -> Result<Vec<u8>, IssueError> {
         if leaf.usages.is_empty() {
             return Err(IssueError::NoUsage);
         }
@@ -133,6 +160,7 @@ impl Authority {
                 usages: vec![usage],
                 request_uid: "self-test".into(),
                 class: "self-test".into(),
+                crl_url: None,
             })
         };
         let (mut end, mut failure) = (None, webpki::Error::UnknownIssuer);
@@ -141,7 +169,7 @@ impl Authority {
             let leaf = leaf(usage)?;
             let der = self.sign(&leaf, &key).map_err(failed)?;
             for (root, anchor) in roots.iter().zip(&self.anchors) {
-                match verify(&der, &self.intermediates, std::slice::from_ref(anchor), leaf.not_after, usage) {
+                match verify(&der, &self.intermediates, std::slice::from_ref(anchor), leaf.not_after, usage, None) {
                     // The verifier of rustls takes a trust anchor at its key; others mind the path length in the root as well.
                     Ok(below) if path_length(root).is_some_and(|length| below > length) => {
                         failure = webpki::Error::PathLenConstraintViolated
@@ -158,7 +186,7 @@ impl Authority {
 /// The checks of the signing certificate that need nothing but itself and the key.
 fn judge(signing: &CertificateDer<'_>, key: &CaKey) -> Result<IssuerFacts, CaError> {
     let (_, certificate) = X509Certificate::from_der(signing).map_err(|_| CaError::Certificate { part: CHAIN })?;
-    if certificate.public_key().subject_public_key.data.as_ref() != key.der_bytes() {
+    if !key.belongs_to(signing) {
         return Err(CaError::KeyMismatch);
     }
     if !certificate.basic_constraints().ok().flatten().is_some_and(|constraints| constraints.value.ca) {
@@ -223,6 +251,7 @@ fn verify(
     anchors: &[TrustAnchor<'static>],
     at: Timestamp,
     usage: Usage,
+    revocation: Option<RevocationOptions<'_>>,
 ) -> Result<usize, webpki::Error> {
     let der = CertificateDer::from(der);
     let leaf = EndEntityCert::try_from(&der)?;
@@ -231,6 +260,6 @@ fn verify(
         Usage::ClientAuth => KeyUsage::client_auth(),
         Usage::ServerAuth => KeyUsage::server_auth(),
     };
-    let path = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, intermediates, at, usage, None, None)?;
+    let path = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, anchors, intermediates, at, usage, revocation, None)?;
     Ok(path.intermediate_certificates().count())
 }

@@ -21,6 +21,11 @@ pub(super) const fn context(number: u8) -> u8 {
     0x80 | number
 }
 
+/// Implicit constructed context tag `[number]`.
+pub(super) const fn constructed(number: u8) -> u8 {
+    0xa0 | number
+}
+
 /// Tag, length, value; the length in the shortest form, as DER wants it.
 pub(super) fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
     let length: usize = parts.iter().map(|part| part.len()).sum();

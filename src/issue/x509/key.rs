@@ -101,6 +101,12 @@ impl CaKey {
         pair
     }
 
+    /// Whether this is the key of that certificate.
+    pub(super) fn belongs_to(&self, certificate: &[u8]) -> bool {
+        let parsed = x509_parser::certificate::X509Certificate::from_der(certificate);
+        parsed.is_ok_and(|(_, parsed)| parsed.public_key().subject_public_key.data.as_ref() == self.der_bytes())
+    }
+
     pub(super) fn to_pem(&self) -> Secret<String> {
         Secret::new(pem::encode("PRIVATE KEY", self.0.expose().serialized_der()))
     }

@@ -28,6 +28,8 @@ pub struct Leaf {
     pub request_uid: String,
     /// Name of the class.
     pub class: String,
+    /// Where verifiers find the revocation list, if the class says so.
+    pub crl_url: Option<String>,
 }
 
 /// A signed certificate that was read again and found to be what was meant.

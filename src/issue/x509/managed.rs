@@ -10,12 +10,14 @@
 //! | `next.crt`, `next.key` | the one that will; published, but signing nothing yet |
 //! | `next-since` | since when that is known to be published (RFC 3339); absent before |
 //! | `retired.pem` | roots that sign no more, each after a line `retired-until: <RFC 3339>` |
+//! | `retired.key` | their keys, where they go on signing revocation lists until their last certificate is dead |
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    key::CaKey,
     material::{CaError, Material, certificates, validity},
     pem,
     retired::{self, Retired},
@@ -27,6 +29,8 @@ const CURRENT: (&str, &str) = ("tls.crt", "tls.key");
 const NEXT: (&str, &str) = ("next.crt", "next.key");
 const NEXT_SINCE: &str = "next-since";
 const RETIRED: &str = "retired.pem";
+const RETIRED_KEYS: &str = "retired.key";
+const END_OF_KEY: &str = "-----END PRIVATE KEY-----\n";
 
 /// New roots are good from a little before now, for verifiers whose clock is behind.
 const BACKDATED: SignedDuration = SignedDuration::from_mins(5);
@@ -42,6 +46,9 @@ pub struct Lifetimes {
     pub overlap: SignedDuration,
     /// Longest life of a leaf, clock skew included: so long an old root stays published. Default 16 minutes.
     pub leaf_max: SignedDuration,
+    /// Revocation lists are published, so a retired root keeps its key as long as it stays: what it has signed can be taken back until then.
+    /// Default no.
+    pub lists: bool,
 }
 
 impl Default for Lifetimes {
@@ -51,6 +58,7 @@ impl Default for Lifetimes {
             renew_before: SignedDuration::from_hours(10 * 24),
             overlap: SignedDuration::from_mins(5),
             leaf_max: SignedDuration::from_mins(16),
+            lists: false,
         }
     }
 }
@@ -70,7 +78,7 @@ pub struct Managed {
     name: String,
     current: Option<Root>,
     next: Option<Next>,
-    retired: Vec<Retired>,
+    retired: Vec<Former>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +93,13 @@ struct Next {
     published_since: Option<Timestamp>,
 }
 
+/// A root that signs no certificates any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Former {
+    root: Retired,
+    key: Option<Secret<String>>,
+}
+
 impl Managed {
     /// Reads the Secret of the authority `name`; no keys at all is an authority that has yet to be made.
     pub fn parse(name: &str, data: &BTreeMap<String, Vec<u8>>) -> Result<Self, CaError> {
@@ -93,7 +108,7 @@ impl Managed {
             name: name.to_owned(),
             current: root(data, CURRENT)?,
             next: root(data, NEXT)?.map(|root| Next { root, published_since: since }),
-            retired: text(data, RETIRED)?.map_or(Ok(Vec::new()), retired::parse)?,
+            retired: former(data)?,
         })
     }
 
@@ -113,7 +128,13 @@ impl Managed {
             }
         }
         if !self.retired.is_empty() {
-            put(RETIRED, &retired::write(&self.retired));
+            let roots: Vec<Retired> = self.retired.iter().map(|former| former.root.clone()).collect();
+            put(RETIRED, &retired::write(&roots));
+        }
+        let keys = self.retired.iter().filter_map(|former| former.key.as_ref());
+        let keys = keys.fold(Secret::new(Vec::new()), |all, key| Secret::new([all.expose().as_slice(), key.expose().as_bytes()].concat()));
+        if !keys.expose().is_empty() {
+            data.insert(RETIRED_KEYS.to_owned(), keys);
         }
         data
     }
@@ -122,12 +143,23 @@ impl Managed {
     pub fn roots_pem(&self) -> String {
         let current = self.current.iter().map(|root| root.material.certificate.as_str());
         let next = self.next.iter().map(|next| next.root.material.certificate.as_str());
-        current.chain(next).chain(self.retired.iter().map(|root| root.certificate.as_str())).collect()
+        current.chain(next).chain(self.retired.iter().map(|former| former.root.certificate.as_str())).collect()
     }
 
     /// What signs now; `None` until the first [`Managed::step`].
     pub fn signing(&self) -> Option<&Material> {
         self.current.as_ref().map(|root| &root.material)
+    }
+
+    /// All whose certificates may be alive, or soon will be, and whose key is there: each signs a revocation list of its own. What signs now
+    /// comes first.
+    pub fn list_signers(&self) -> Vec<Material> {
+        let next = self.next.iter().map(|next| &next.root.material);
+        let former = self.retired.iter().filter_map(|former| {
+            let key = former.key.clone()?;
+            Some(Material { certificate: former.root.certificate.clone(), key, roots: None })
+        });
+        self.signing().into_iter().chain(next).cloned().chain(former).collect()
     }
 
     /// The next state, if one is due at `now`. `published`: the [`Managed::roots_pem`] of this very state is known to be where verifiers
@@ -140,8 +172,8 @@ impl Managed {
             then.current = Some(self.fresh(now, lifetimes)?);
             return Ok(Some(then));
         };
-        if self.retired.iter().any(|root| root.until <= now) {
-            then.retired.retain(|root| root.until > now);
+        if self.retired.iter().any(|former| former.root.until <= now) {
+            then.retired.retain(|former| former.root.until > now);
             return Ok(Some(then));
         }
         match &self.next {
@@ -150,7 +182,10 @@ impl Managed {
                 None if published => then.next = Some(Next { published_since: Some(now), ..next.clone() }),
                 Some(since) if now.duration_since(since) >= lifetimes.overlap => {
                     let until = later(now, lifetimes.leaf_max)?;
-                    then.retired.push(Retired { certificate: current.material.certificate.clone(), until });
+                    then.retired.push(Former {
+                        root: Retired { certificate: current.material.certificate.clone(), until },
+                        key: lifetimes.lists.then(|| current.material.key.clone()),
+                    });
                     then.current = Some(next.root.clone());
                     then.next = None;
                 }
@@ -190,6 +225,25 @@ fn root(data: &BTreeMap<String, Vec<u8>>, (certificate, key): (&'static str, &'s
             Root::new(Material { certificate: clean, key: Secret::new(private.to_owned()), roots: None }, certificate).map(Some)
         }
     }
+}
+
+/// The roots that sign no certificates any more, each with its key if that is there. A key that belongs to none of them is dropped.
+fn former(data: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Former>, CaError> {
+    let roots = text(data, RETIRED)?.map_or(Ok(Vec::new()), retired::parse)?;
+    let mut keys = Vec::new();
+    for key in text(data, RETIRED_KEYS)?.unwrap_or_default().split_inclusive(END_OF_KEY) {
+        let text = Secret::new(key.to_owned());
+        let key = CaKey::from_pem(&text).map_err(|_| CaError::Unreadable(RETIRED_KEYS))?;
+        keys.push((key, text));
+    }
+    let mut former = Vec::with_capacity(roots.len());
+    for root in roots {
+        let certificate = certificates(&root.certificate, RETIRED)?;
+        let belongs = |(key, _): &&(CaKey, Secret<String>)| key.belongs_to(&certificate[0]);
+        let key = keys.iter().find(belongs).map(|(_, text)| text.clone());
+        former.push(Former { root, key });
+    }
+    Ok(former)
 }
 
 /// A value of the Secret; empty is absent.

@@ -2,12 +2,13 @@
 //!
 //! The way of a certificate: a class's templates and the stamped requester give [`Names`]; [`csr::parse`] gives a [`RequestedKey`] (or
 //! [`generate_key`] does, for delivery in a Secret); the ledger fixes a [`Leaf`]; an [`Authority`] signs it, reads it again and releases
-//! a [`Certificate`]. [`Managed`] is the life of an authority that the operator keeps itself.
+//! a [`Certificate`]. [`Managed`] is the life of an authority that the operator keeps itself. What was signed is taken back by a [`List`].
 //!
 //! No I/O, no clock, and random only where a key or a serial number is made. Called by the controller and by nobody else.
 
 mod asking;
 mod authority;
+mod crl;
 pub mod csr;
 mod der;
 mod key;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use asking::{KeyRequest, belongs};
 pub use authority::Authority;
+pub use crl::{List, ListError, Revoked, list_good_until, list_pem};
 pub use csr::CsrError;
 pub use key::{KeyError, RequestedKey, generate_key};
 pub use leaf::{Certificate, IssueError, Leaf};

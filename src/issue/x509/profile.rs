@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 use rcgen::{
-    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, SanType, SerialNumber,
-    string::Ia5String,
+    CertificateParams, CrlDistributionPoint, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose,
+    SanType, SerialNumber, string::Ia5String,
 };
 use time::OffsetDateTime;
 use x509_parser::{
@@ -18,7 +18,7 @@ use x509_parser::{
 };
 
 use super::{
-    der::{BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, context, tlv},
+    der::{BIT_STRING, OCTET_STRING, OID, SEQUENCE, SET, UTF8_STRING, constructed, context, tlv},
     key::RequestedKey,
     leaf::{IssueError, Leaf},
     provenance,
@@ -61,6 +61,7 @@ pub(super) fn parameters(leaf: &Leaf) -> Result<CertificateParams, IssueError> {
             Usage::ServerAuth => ExtendedKeyUsagePurpose::ServerAuth,
         })
         .collect();
+    parameters.crl_distribution_points = leaf.crl_url.iter().map(|url| CrlDistributionPoint { uris: vec![url.clone()] }).collect();
     parameters.use_authority_key_identifier_extension = true;
     parameters.serial_number = Some(SerialNumber::from_slice(&leaf.serial.to_bytes()));
     (parameters.not_before, parameters.not_after) = whole_seconds(leaf.not_before)
@@ -138,6 +139,12 @@ fn extensions(leaf: &Leaf, key: &RequestedKey, issuer: &IssuerFacts) -> Vec<(&'s
         ("extendedKeyUsage", oid_registry::OID_X509_EXT_EXTENDED_KEY_USAGE, false, tlv(SEQUENCE, &[&usages])),
         ("subjectAltName", oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME, leaf.names.common_name.is_none(), tlv(SEQUENCE, &[&names])),
     ];
+    if let Some(url) = &leaf.crl_url {
+        // One distribution point with a fullName of one URI.
+        let name = tlv(constructed(0), &[&tlv(constructed(0), &[&tlv(context(6), &[url.as_bytes()])])]);
+        let points = tlv(SEQUENCE, &[&tlv(SEQUENCE, &[&name])]);
+        extensions.push(("cRLDistributionPoints", oid_registry::OID_X509_EXT_CRL_DISTRIBUTION_POINTS, false, points));
+    }
     if let Ok(oid) = Oid::from(&provenance::OID) {
         extensions.push(("provenance extension", oid, false, provenance::encode(&leaf.request_uid, &leaf.class)));
     }
@@ -176,6 +183,7 @@ mod tests {
             usages: vec![Usage::ClientAuth, Usage::ServerAuth],
             request_uid: "uid-1".into(),
             class: "orders-db".into(),
+            crl_url: Some("http://daypass.daypass-system/crl/default.crl".into()),
         }
     }
 
@@ -240,6 +248,10 @@ mod tests {
             ("authorityKeyIdentifier", Box::new(|p| p.use_authority_key_identifier_extension = false)),
             ("keyUsage", Box::new(|p| p.key_usages.clear())),
             ("keyUsage", Box::new(|p| p.key_usages.push(KeyUsagePurpose::KeyCertSign))),
+            ("cRLDistributionPoints", Box::new(|p| p.crl_distribution_points.clear())),
+            ("cRLDistributionPoints", Box::new(|p| p.crl_distribution_points[0].uris[0].push('x'))),
+            ("cRLDistributionPoints", Box::new(|p| p.crl_distribution_points[0].uris.push("http://elsewhere.example".into()))),
+            ("cRLDistributionPoints", Box::new(|p| p.crl_distribution_points.push(p.crl_distribution_points[0].clone()))),
             ("extendedKeyUsage", Box::new(|p| p.extended_key_usages.clear())),
             ("extendedKeyUsage", Box::new(|p| drop(p.extended_key_usages.pop()))),
             ("extendedKeyUsage", Box::new(|p| p.extended_key_usages.push(ExtendedKeyUsagePurpose::Any))),

@@ -44,6 +44,15 @@ impl Serial {
         if serial.to_string() == hex { Ok(serial) } else { Err(SerialError::Form) }
     }
 
+    /// From the content of an INTEGER in DER.
+    pub(super) fn from_der(integer: &[u8]) -> Result<Self, SerialError> {
+        let unsigned = integer.strip_prefix(&[0]).unwrap_or(integer);
+        if unsigned.len() > 16 {
+            return Err(SerialError::Range);
+        }
+        Self::new(unsigned.iter().fold(0, |number, byte| number << 8 | u128::from(*byte)))
+    }
+
     /// Big-endian, without leading zero bytes.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         self.0.to_be_bytes()[self.0.leading_zeros() as usize / 8..].to_vec()

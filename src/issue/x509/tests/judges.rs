@@ -36,6 +36,42 @@ pub(super) fn verify(certificate: &Certificate, roots: &str, at: Timestamp, usag
     rustls
 }
 
+/// Both judges, with a revocation list: `revoked`, `expired` (the list is over), or what rustls said.
+pub(super) fn verify_with_list(certificate: &Certificate, roots: &str, list: &[u8], at: Timestamp) -> Result<(), String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate.pem.as_bytes()).map(Result::unwrap).collect();
+    let roots_der: Vec<_> = CertificateDer::pem_slice_iter(roots.as_bytes()).map(Result::unwrap).collect();
+    let anchors: Vec<_> = roots_der.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap()).collect();
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second() as u64));
+    let crl = webpki::BorrowedCertRevocationList::from_der(list).unwrap().into();
+    let crls = [&crl];
+    let options = webpki::RevocationOptionsBuilder::new(&crls).unwrap().with_depth(webpki::RevocationCheckDepth::EndEntity);
+    let options = options.with_expiration_policy(webpki::ExpirationPolicy::Enforce).build();
+    let usage = webpki::KeyUsage::client_auth();
+    let rustls = webpki::EndEntityCert::try_from(&chain[0])
+        .and_then(|leaf| {
+            leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &chain[1..], time, usage, Some(options), None).map(drop)
+        })
+        .map_err(|error| match error {
+            webpki::Error::CertRevoked => "revoked".to_owned(),
+            webpki::Error::CrlExpired { .. } => "expired".to_owned(),
+            other => format!("{other:?}"),
+        });
+    if let Some(openssl) = OpenSsl::installed() {
+        openssl.write("roots.pem", roots).write("chain.pem", &certificate.pem).write("list.pem", &list_pem(list));
+        let said = openssl.try_run(&format!(
+            "verify -x509_strict -crl_check -CRLfile list.pem -attime {} -purpose sslclient -CAfile roots.pem -untrusted chain.pem chain.pem",
+            at.as_second()
+        ));
+        let said = said.map(drop).map_err(|said| match said {
+            said if said.contains("certificate revoked") => "revoked".to_owned(),
+            said if said.contains("CRL has expired") => "expired".to_owned(),
+            other => other,
+        });
+        assert_eq!(said, rustls, "openssl and rustls");
+    }
+    rustls
+}
+
 /// A directory of its own for the files of one story; gone with it.
 pub(super) struct OpenSsl(PathBuf);
 

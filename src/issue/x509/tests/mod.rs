@@ -2,6 +2,7 @@
 
 mod issue;
 mod judges;
+mod lists;
 mod load;
 mod random;
 mod requests;
@@ -40,6 +41,7 @@ fn leaf() -> Leaf {
         usages: vec![Usage::ClientAuth],
         request_uid: "5b0ffb7c-7a5a-4e0b-a2a1-6a7c5f0f9f10".into(),
         class: "orders-db".into(),
+        crl_url: None,
     }
 }
 

@@ -166,3 +166,49 @@ fn lifetimes_that_would_never_settle_are_refused() {
         assert!(matches!(empty().step(now(), true, &bad), Err(CaError::Lifetimes)), "{bad:?}");
     }
 }
+
+#[test]
+fn a_root_that_was_followed_signs_lists_until_its_last_certificate_is_dead_and_no_certificates() {
+    let with_lists = Lifetimes { lists: true, leaf_max: SignedDuration::from_hours(24), ..lifetimes() };
+    let step = |state: &Managed, seconds: i64| {
+        let then = state.step(after(seconds), true, &with_lists).unwrap()?;
+        let read = Managed::parse("default", &stored(&then)).unwrap();
+        assert_eq!(read, then, "the Secret holds the whole state");
+        Some(read)
+    };
+    let ids = |state: &Managed, seconds: i64| -> Vec<String> {
+        let load = |material: &Material| Authority::load(material, after(seconds)).unwrap().issuer_id().to_owned();
+        state.list_signers().iter().map(load).collect()
+    };
+    let first = step(&empty(), 0).unwrap();
+    let old = ids(&first, 0);
+    let two = step(&first, 20 * DAY).unwrap();
+    let both = ids(&two, 20 * DAY);
+    assert_eq!((both.len(), &both[0]), (2, &old[0]), "the next root's list is there before anything is signed with it");
+    let published = step(&two, 20 * DAY).unwrap();
+    let switch = 20 * DAY + 300;
+    let switched = step(&published, switch).unwrap();
+    assert_eq!(ids(&switched, switch), [both[1].clone(), old[0].clone()]);
+    assert!(!switched.roots_pem().contains("PRIVATE"));
+
+    // A key that does not belong to any of the roots, and one that got lost.
+    let mut data = stored(&switched);
+    data.insert("retired.key".into(), data["tls.key"].clone());
+    assert_eq!(ids(&Managed::parse("default", &data).unwrap(), switch), [both[1].clone()]);
+    data.remove("retired.key");
+    assert_eq!(ids(&Managed::parse("default", &data).unwrap(), switch), [both[1].clone()]);
+    data.insert("retired.key".into(), b"nonsense".to_vec());
+    assert!(matches!(Managed::parse("default", &data), Err(CaError::Unreadable("retired.key"))));
+
+    assert_eq!(step(&switched, switch + DAY - 1), None);
+    let alone = step(&switched, switch + DAY).unwrap();
+    assert_eq!((ids(&alone, switch + DAY), stored(&alone).contains_key("retired.key")), (vec![both[1].clone()], false));
+}
+
+#[test]
+fn without_lists_a_retired_root_leaves_its_key_behind() {
+    let first = step(&empty(), 0, true).unwrap();
+    let published = step(&step(&first, 20 * DAY, true).unwrap(), 20 * DAY, true).unwrap();
+    let switched = step(&published, 20 * DAY + 300, true).unwrap();
+    assert_eq!((switched.list_signers().len(), stored(&switched).contains_key("retired.key")), (1, false));
+}
