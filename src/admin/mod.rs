@@ -1,4 +1,4 @@
-//! /livez, /readyz and /metrics on a plain port, read-only: of the operator, and of the agent in a pod.
+//! /livez, /readyz and /metrics on a plain port, read-only: of the operator (with its revocation lists), and of the agent in a pod.
 
 pub mod agent;
 pub mod operator;

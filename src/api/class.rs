@@ -28,17 +28,17 @@ use super::{Condition, Delivery, Ttl, request::Revocation};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("has(self.x509) != has(self.serviceAccountToken)").message("give exactly one of x509 and serviceAccountToken"))]
-#[x_kube(validation = Rule::new("!has(self.x509) || duration(self.ttl.max) <= duration('15m')").message("ttl.max must be at most 15m: certificates of this class cannot be revoked before they expire"))]
+#[x_kube(validation = Rule::new("!has(self.x509) || has(self.x509.crl) || duration(self.ttl.max) <= duration('15m')").message("ttl.max must be at most 15m: without x509.crl, certificates of this class cannot be revoked before they expire"))]
 #[x_kube(validation = Rule::new(
     "!has(self.serviceAccountToken) || !has(self.serviceAccountToken.audiences) || self.serviceAccountToken.verifier == 'TokenReview' || duration(self.ttl.max) <= duration('15m')"
 ).message("ttl.max must be at most 15m: who checks a token for audiences of its own without TokenReview does not notice that it was taken back. State verifier: TokenReview if it does ask"))]
-#[x_kube(validation = Rule::new("duration(self.ttl.max) <= duration('1h')").message("ttl.max must be at most 1h"))]
+#[x_kube(validation = Rule::new("!has(self.serviceAccountToken) || duration(self.ttl.max) <= duration('1h')").message("ttl.max must be at most 1h: no token is minted for longer"))]
 #[x_kube(validation = Rule::new(
     "!has(self.delivery) || self.delivery.all(d, has(self.x509) ? d in ['CSR', 'Secret'] : d in ['Sealed', 'Secret'])"
 ).message("certificates are delivered by CSR or Secret, tokens by Sealed or Secret"))]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialClassSpec {
-    /// Lifetimes. Without a way to revoke, 15m is the ceiling; for tokens that can be taken back 1h.
+    /// Lifetimes. Without a way to revoke, 15m is the ceiling; for tokens that can be taken back 1h, with a revocation list 24h.
     #[serde(default)]
     pub ttl: ClassTtl,
     /// Ways in which the credential may reach a pod: CSR or Secret for certificates, Sealed or Secret for tokens; default all but Secret.
@@ -98,7 +98,7 @@ pub struct ClassTtl {
     /// Lifetime when neither request nor policy names one.
     #[serde(default = "default_ttl")]
     pub default: Ttl,
-    /// Longest lifetime; at most 15m where the credential cannot be taken back, else 1h.
+    /// Longest lifetime; at most 15m where the credential cannot be taken back, else 1h for tokens and 24h for certificates.
     #[serde(default = "max_ttl")]
     pub max: Ttl,
 }
@@ -161,6 +161,29 @@ pub struct X509Spec {
     #[serde(default = "default_usages")]
     #[schemars(length(min = 1, max = 2), extend("x-kubernetes-list-type" = "set"))]
     pub usages: Vec<Usage>,
+    /// Certificates of this class can be taken back: a revocation list of their authority is published. It binds only verifiers that check it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<CrlSpec>,
+}
+
+/// How the revocation list of a class's authority is published. Classes of one authority share its list: the shortest `nextUpdate` counts.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[x_kube(validation = Rule::new("duration(self.nextUpdate) >= duration('60s')").message("nextUpdate must be at least 60s: lists are backdated by 30s, for clocks that are behind"))]
+#[serde(rename_all = "camelCase")]
+pub struct CrlSpec {
+    /// Where verifiers find the list, put into each certificate as its CRL distribution point; none if absent. `{issuer}` stands for the id of
+    /// the key that signs, so that certificates go on naming the right list when one key is followed by the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://[!-~]+$"))]
+    pub url: Option<String>,
+    /// Longest time that a verifier may go on with the list that it has, 60s to 24h: so long a certificate that was taken back may still be
+    /// accepted. The list is signed again well before.
+    #[serde(default = "default_next_update")]
+    pub next_update: Ttl,
+}
+
+fn default_next_update() -> Ttl {
+    Ttl("5m".into())
 }
 
 fn default_usages() -> Vec<Usage> {

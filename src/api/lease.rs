@@ -144,6 +144,9 @@ pub struct LeaseX509 {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 253)))]
     pub dns_names: Vec<String>,
+    /// The revocation list that its serial number goes onto if it ends early; absent if its class had none when it was issued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crl: Option<LeaseCrl>,
     /// End of the certificate itself. The grant may end earlier (`expiresAt` can shrink); the certificate is dead only from here on.
     pub not_after: Timestamp,
 }
@@ -173,6 +176,23 @@ pub struct LeaseToken {
     pub revocable: bool,
     /// The token says no later end than this. The grant ends earlier (`expiresAt`): the API server mints nothing below ten minutes.
     pub not_after: Timestamp,
+}
+
+/// The revocation list of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseCrl {
+    /// Id of the key that signs both certificate and list. Another key of the same authority cannot take the certificate back.
+    #[schemars(length(min = 1, max = 64))]
+    pub issuer: String,
+    /// Where the certificate says that the list is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1024))]
+    pub url: Option<String>,
+    /// Seconds from the end of the grant until verifiers that check the list refuse the certificate, at most, as the lists were published
+    /// when it was issued.
+    #[schemars(range(min = 1, max = 86400))]
+    pub bound_seconds: i64,
 }
 
 /// The wish of a person to end a credential.
@@ -241,6 +261,11 @@ impl CredentialLeaseSpec {
     /// Serial number of the certificate, if it is one.
     pub fn serial(&self) -> Option<&str> {
         self.x509.as_ref().map(|x509| x509.serial.as_str())
+    }
+
+    /// The revocation list of the certificate, if it is one and has one.
+    pub fn crl(&self) -> Option<&LeaseCrl> {
+        self.x509.as_ref()?.crl.as_ref()
     }
 
     /// The delivered Secret is the one that the token is bound to.

@@ -31,5 +31,7 @@ pub const LABEL_REQUEST_UID: &str = "daypass.dev/request-uid";
 pub const LABEL_EXPIRY_HOUR: &str = "daypass.dev/expiry-hour";
 /// Label on Secrets of the operator's namespace that hold a certificate authority managed by Daypass.
 pub const LABEL_CA: &str = "daypass.dev/ca";
+/// Label on ConfigMaps of the operator's namespace that hold the revocation lists of a certificate authority.
+pub const LABEL_CRL: &str = "daypass.dev/crl";
 /// Annotation that the admission policy *leave* asks for before the operator's namespace or a CRD is deleted.
 pub const ANNOTATION_DRAINED: &str = "daypass.dev/drained";

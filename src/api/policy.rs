@@ -26,7 +26,7 @@ use super::{Condition, Ttl, class::LabelSelector};
     printcolumn(name = "Live", type_ = "integer", json_path = ".status.live"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("self.effect == 'Permit' || !(has(self.require) || has(self.ttl) || has(self.limits))").message("require, ttl and limits belong to effect Permit"))]
+#[x_kube(validation = Rule::new("self.effect == 'Permit' || !(has(self.require) || has(self.ttl) || has(self.limits) || has(self.revocation))").message("require, ttl, limits and revocation belong to effect Permit"))]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterAccessPolicySpec {
     /// Permit hands out; Forbid refuses whatever any Permit says.
@@ -52,6 +52,9 @@ pub struct ClusterAccessPolicySpec {
     /// How many credentials at once. Permit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How fast a credential must be taken back at the latest. Permit only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationDemand>,
     /// From here on the policy applies to nothing: exceptions end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -77,7 +80,7 @@ pub struct ClusterAccessPolicySpec {
     printcolumn(name = "Live", type_ = "integer", json_path = ".status.live"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
-#[x_kube(validation = Rule::new("self.effect == 'Permit' || !(has(self.require) || has(self.ttl) || has(self.limits))").message("require, ttl and limits belong to effect Permit"))]
+#[x_kube(validation = Rule::new("self.effect == 'Permit' || !(has(self.require) || has(self.ttl) || has(self.limits) || has(self.revocation))").message("require, ttl, limits and revocation belong to effect Permit"))]
 #[serde(rename_all = "camelCase")]
 pub struct AccessPolicySpec {
     /// Permit hands out; Forbid refuses whatever any Permit says, in this namespace.
@@ -103,6 +106,9 @@ pub struct AccessPolicySpec {
     /// How many credentials at once. Permit only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How fast a credential must be taken back at the latest. Permit only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<RevocationDemand>,
     /// From here on the policy applies to nothing: exceptions end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
@@ -190,6 +196,15 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10000))]
     pub live_per_pod: Option<i64>,
+}
+
+/// How fast a credential must be taken back at the latest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RevocationDemand {
+    /// Only for classes whose `status.revocation.boundSeconds` is at most this. A class that is ExpiryOnly counts with its longest life.
+    #[schemars(range(min = 1, max = 86400))]
+    pub at_most_seconds: i64,
 }
 
 /// What the operator found out about the policy.

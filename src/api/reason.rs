@@ -123,6 +123,8 @@ names!(EndReason {
 pub enum Proof {
     /// Its `notAfter` has passed by the operator's clock and by the API server's.
     NotAfterPassed,
+    /// A certificate of its serial number, made for the occasion, is refused by a verifier that has the published revocation list.
+    CRLPublished,
     /// The request became terminal before any status or Secret held the credential.
     NeverReleased,
     /// A TokenReview with the token's audiences accepted it after the mint and refuses it now, on every API server that is known.
@@ -130,4 +132,4 @@ pub enum Proof {
     /// The Secret that the token is bound to has been gone for so long that no cache of an API server accepts the token any more.
     BoundObjectGone,
 }
-names!(Proof { NotAfterPassed, NeverReleased, TokenRefused, BoundObjectGone });
+names!(Proof { NotAfterPassed, CRLPublished, NeverReleased, TokenRefused, BoundObjectGone });

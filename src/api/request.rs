@@ -251,10 +251,20 @@ pub struct DecisionStatus {
 /// How a credential of a class can be taken back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum RevocationKind {
-    /// It is refused within a bound after it was taken back.
+    /// It is refused within a bound after it was taken back, by whoever checks.
     Bounded,
     /// It cannot be taken back: it dies at its own end.
     ExpiryOnly,
+}
+
+impl RevocationKind {
+    /// The name as it stands in status.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bounded => "Bounded",
+            Self::ExpiryOnly => "ExpiryOnly",
+        }
+    }
 }
 
 /// How, and how fast, a credential can be taken back.

@@ -22,6 +22,7 @@ use crate::{
     core::{
         decide,
         explain::render,
+        revocation,
         snapshot::{ClassFacts, GuardFacts},
     },
     expr::Expressions,
@@ -165,7 +166,9 @@ fn class_facts(world: &World, name: &str) -> ClassFacts {
     let status = class.status.clone().unwrap_or_default();
     match status.conditions.iter().find(|c| c.type_ == "Ready") {
         Some(ready) if ready.status == ConditionStatus::True => {
-            ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: Timestamp::MAX }
+            // What its status does not say is as if there were no list.
+            let revocation = status.revocation.unwrap_or_else(|| revocation::of_class(&class.spec, None));
+            ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: Timestamp::MAX, revocation }
         }
         Some(ready) => ClassFacts::NotReady { reason: ready.reason.clone(), message: ready.message.clone() },
         None => ClassFacts::Unjudged,

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Namespace (empty for cluster-scoped kinds) and name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
     /// Namespace; empty for cluster-scoped kinds.
     pub namespace: String,

@@ -13,6 +13,7 @@ pub mod events;
 pub mod guard;
 pub mod identity;
 pub mod lenient;
+pub mod lists;
 pub mod records;
 pub mod watch;
 pub mod world;

@@ -12,6 +12,7 @@ use super::{
     Cache,
     cache::{Cached, Change, Key},
     counts::{Counts, Place},
+    lists::ListsRecord,
     records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
 };
 use crate::api::{AccessRequest, CredentialLease};
@@ -39,6 +40,8 @@ pub struct World {
     pub service_accounts: Arc<Cache<ObjectRecord>>,
     /// Secrets of the operator's own namespace.
     pub secrets: Arc<Cache<SecretRecord>>,
+    /// Published revocation lists.
+    pub lists: Arc<Cache<ListsRecord>>,
     index: Mutex<Index>,
     synced_at: OnceLock<Timestamp>,
 }
@@ -152,6 +155,7 @@ impl World {
         self.namespaces.mark_failing(since);
         self.service_accounts.mark_failing(since);
         self.secrets.mark_failing(since);
+        self.lists.mark_failing(since);
     }
 
     /// The lease of a request.
@@ -220,7 +224,7 @@ impl World {
         self.health().into_iter().filter(|(.., failing)| too_old(*failing)).map(|(name, ..)| name).collect()
     }
 
-    fn health(&self) -> [(&'static str, bool, Option<Instant>); 10] {
+    fn health(&self) -> [(&'static str, bool, Option<Instant>); 11] {
         fn of<R: Cached>(name: &'static str, cache: &Cache<R>) -> (&'static str, bool, Option<Instant>) {
             (name, cache.synced(), cache.failing_since())
         }
@@ -235,6 +239,7 @@ impl World {
             of("namespaces", &self.namespaces),
             of("serviceaccounts", &self.service_accounts),
             of("secrets", &self.secrets),
+            of("configmaps", &self.lists),
         ]
     }
 

@@ -14,6 +14,7 @@ use crate::{
         ApiError, World,
         act::{Writer, publish::ca_secret_name},
         cache::Key,
+        records::SecretRecord,
     },
     issue::x509::{Authority, CaError, Lifetimes, Managed, Material, keep_retired},
     secret::Secret,
@@ -61,8 +62,16 @@ struct Published {
     due: Option<Timestamp>,
 }
 
-/// Longest life of a certificate, and a minute for clocks: so long a root is trusted after its authority was replaced.
-const LEAF_MAX: SignedDuration = SignedDuration::from_mins(16);
+/// What the classes of an authority and its live certificates ask of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// Who signs.
+    pub spec: CaSpec,
+    /// Longest life of a certificate from now on, and a minute for clocks: so long a root is trusted after its authority was replaced.
+    pub leaf_max: SignedDuration,
+    /// Revocation lists are published.
+    pub lists: bool,
+}
 
 impl Authorities {
     /// The authority of this name.
@@ -73,15 +82,17 @@ impl Authorities {
     }
 
     /// Brings every named authority up to date: managed ones are made and rotated, all are loaded and tested, roots are published first.
-    pub async fn refresh(&self, named: &BTreeMap<String, CaSpec>, world: &World, writer: &Writer, now: Timestamp) {
+    pub async fn refresh(&self, named: &BTreeMap<String, Named>, world: &World, writer: &Writer, now: Timestamp) {
         let mut next = HashMap::new();
         let mut roots = BTreeMap::new();
-        for (name, spec) in named {
-            let found = match spec.secret_name.as_deref() {
-                Some(secret) => brought(secret, world, writer.namespace(), now),
+        for (name, asked) in named {
+            let found = match asked.spec.secret_name.as_deref() {
+                Some(secret) => {
+                    brought(secret, world, writer.namespace()).and_then(|material| load_brought(secret, &material, writer, now))
+                }
                 None => {
                     let published = self.published.lock().unwrap_or_else(PoisonError::into_inner).public.get(name).cloned();
-                    managed(name, world, writer, now, self.get(name).ok(), published.as_ref()).await
+                    managed((name, asked), world, writer, now, self.get(name).ok(), published.as_ref()).await
                 }
             };
             if let Ok(loaded) = &found {
@@ -113,7 +124,7 @@ impl Authorities {
     async fn publish(
         &self,
         roots: BTreeMap<String, Arc<str>>,
-        named: &BTreeMap<String, CaSpec>,
+        named: &BTreeMap<String, Named>,
         writer: &Writer,
         now: Timestamp,
     ) -> Result<(), ApiError> {
@@ -130,9 +141,10 @@ impl Authorities {
         for (name, present) in &roots {
             let text = |key: &str| before.get(key).map(String::as_str).unwrap_or_default();
             let (file, record) = (format!("{name}.pem"), format!("{name}.retired"));
-            let brought = named.get(name).is_some_and(|spec| spec.secret_name.is_some());
-            let (public_before, retired_before) = if brought { (text(&file), text(&record)) } else { ("", "") };
-            let kept = keep_retired(public_before, retired_before, present, now, now + LEAF_MAX);
+            let brought = named.get(name).filter(|asked| asked.spec.secret_name.is_some());
+            let (public_before, retired_before) = if brought.is_some() { (text(&file), text(&record)) } else { ("", "") };
+            let leaf_max = brought.map(|asked| asked.leaf_max).unwrap_or_default();
+            let kept = keep_retired(public_before, retired_before, present, now, now + leaf_max);
             let kept = kept.map_err(|problem| ApiError::Invalid(format!("roots of {name}: {problem}")))?;
             due = [due, kept.due].into_iter().flatten().min();
             if kept.retired.is_empty() {
@@ -160,8 +172,8 @@ impl Authorities {
     }
 }
 
-/// An authority that somebody put into a Secret of the operator's namespace.
-fn brought(secret: &str, world: &World, namespace: &str, now: Timestamp) -> Result<Loaded, Unavailable> {
+/// What somebody put into a Secret of the operator's namespace as an authority.
+pub(super) fn brought(secret: &str, world: &World, namespace: &str) -> Result<Material, Unavailable> {
     let field = "spec.x509.ca.secretName";
     let Some(record) = world.secrets.get(&Key::new(namespace, secret)) else {
         let message = format!("{field}: there is no Secret {secret} in namespace {namespace}; create it with tls.crt and tls.key");
@@ -175,17 +187,26 @@ fn brought(secret: &str, world: &World, namespace: &str, now: Timestamp) -> Resu
         let message = format!("{field}: Secret {secret} in namespace {namespace} needs the keys tls.crt and tls.key, both in PEM");
         return Err(Unavailable { reason: "CaSecretInvalid", message, momentary: false });
     };
-    let material = Material { certificate, key: Secret::new(key), roots: text("ca.crt") };
-    load(&material, now).map_err(|problem| Unavailable {
+    Ok(Material { certificate, key: Secret::new(key), roots: text("ca.crt") })
+}
+
+fn load_brought(secret: &str, material: &Material, writer: &Writer, now: Timestamp) -> Result<Loaded, Unavailable> {
+    load(material, now).map_err(|problem| Unavailable {
         reason: "CaSecretInvalid",
-        message: format!("{field}: Secret {secret} in namespace {namespace}: {problem}"),
+        message: format!("spec.x509.ca.secretName: Secret {secret} in namespace {}: {problem}", writer.namespace()),
         momentary: false,
     })
 }
 
+/// What the Secret of an authority of our own holds.
+pub(super) fn stored(name: &str, record: Option<&SecretRecord>) -> Result<Managed, CaError> {
+    let data = record.and_then(|record| record.secret.data.clone()).unwrap_or_default();
+    Managed::parse(name, &data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect())
+}
+
 /// An authority of our own: made if it is not there, rotated when it is due. `published`: the roots that verifiers can read now.
 async fn managed(
-    name: &str,
+    (name, asked): (&str, &Named),
     world: &World,
     writer: &Writer,
     now: Timestamp,
@@ -196,17 +217,14 @@ async fn managed(
     let failed = |message: String| Unavailable { reason: "CaFailed", message, momentary: false };
     let momentarily = |message: String| Unavailable { reason: "CaPending", message, momentary: true };
     let record = world.secrets.get(&Key::new(writer.namespace(), &secret));
-    let data: BTreeMap<String, Vec<u8>> = match &record {
-        None => BTreeMap::new(),
-        Some(record) => record.secret.data.clone().unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0)).collect(),
-    };
     let unusable = |problem: CaError| {
         let remedy = "restore it, or delete it to start a new authority";
         failed(format!("Secret {secret} in namespace {} cannot be used: {problem}; {remedy}", writer.namespace()))
     };
-    let mut state = Managed::parse(name, &data).map_err(unusable)?;
+    let mut state = stored(name, record.as_deref()).map_err(unusable)?;
+    let lifetimes = Lifetimes { leaf_max: asked.leaf_max, lists: asked.lists, ..Lifetimes::default() };
     let in_public = published.is_some_and(|roots| **roots == *state.roots_pem());
-    if let Some(next) = state.step(now, in_public, &Lifetimes::default()).map_err(unusable)? {
+    if let Some(next) = state.step(now, in_public, &lifetimes).map_err(unusable)? {
         let version = record.as_ref().and_then(|record| record.secret.resource_version());
         match writer.store_ca(name, next.to_data(), version).await {
             Ok(()) => {

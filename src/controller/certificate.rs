@@ -60,7 +60,8 @@ impl Operator {
         let Some(said) = &asked.observed.names else { return Err(withdrawn("the class's names are not known".into())) };
         let name = names::lease_name(&self.settings.installation, asked.request.object_uid(), 0);
         let serial = Serial::random().map_err(|error| withdrawn(error.to_string()))?;
-        let made = Made::X509(class, said, &serial);
+        let crl = self.list_of(class, asked.grant).map_err(|unavailable| Stop::Api(ApiError::NoAnswer(unavailable.message)))?;
+        let made = Made::X509(class, said, &serial, crl);
         let wanted = CredentialLease {
             metadata: ObjectMeta { name: Some(name.clone()), namespace: Some(self.settings.namespace.clone()), ..Default::default() },
             spec: self.intent(asked.request, asked.observed, asked.grant, &made, reserved, 0),
@@ -105,6 +106,10 @@ impl Operator {
         let loaded = self.classes.authorities.get(ca).map_err(|unavailable| withdrawn(unavailable.message))?;
         let sign = |key: &RequestedKey| -> Result<Certificate, Stop> {
             let leaf = leaf_of(lease, class).map_err(withdrawn)?;
+            // Another key's list would not take it back.
+            if lease.spec.crl().is_some_and(|crl| crl.issuer != loaded.authority.issuer_id()) {
+                return Err(withdrawn("the certificate authority signs with another key since; make a new request".into()));
+            }
             loaded.authority.issue(&leaf, key).map_err(|error| withdrawn(format!("the certificate could not be made: {error}")))
         };
         let handed = |certificate| Handed { certificate, ca_bundle: loaded.roots.to_string(), ..Handed::default() };

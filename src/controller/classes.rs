@@ -13,15 +13,14 @@ use kube::ResourceExt;
 
 use super::{
     Generation, Operator,
-    authorities::{Authorities, Unavailable, same_names},
-    intent::{MIN_TOKEN_LIFE, MINTED_WITHIN},
+    authorities::{Authorities, Named, Unavailable, same_names},
 };
 use crate::{
     api::{
         Condition, CredentialClass, CredentialClassSpec,
-        class::{CaSpec, Makes, TokenSpec},
+        class::{Makes, TokenSpec, X509Spec},
         condition::{self, ConditionStatus},
-        request::{Revocation, RevocationKind},
+        request::Revocation,
     },
     cluster::{
         ApiError, World,
@@ -30,6 +29,7 @@ use crate::{
     },
     core::{
         health::{Conditions, Health},
+        revocation::{self, CEILING_WITHOUT_LIST},
         snapshot::{ClassFacts, GuardFacts},
     },
     issue::x509,
@@ -54,12 +54,20 @@ impl Classes {
         }
     }
 
-    /// Takes in what was judged; `true` if anything is news.
-    fn replace(&self, judged: HashMap<String, (Generation, ClassFacts)>) -> bool {
+    /// Takes in what was judged. Whether anything is news; and whether some class is taken back faster or more slowly than before.
+    fn replace(&self, judged: HashMap<String, (Generation, ClassFacts)>) -> (bool, bool) {
         let mut held = self.judged.lock().unwrap_or_else(PoisonError::into_inner);
         let news = *held != judged;
+        let revocation = |(_, facts): &(Generation, ClassFacts)| match facts {
+            ClassFacts::Ready { revocation, .. } => Some(revocation.clone()),
+            _ => None,
+        };
+        let speed = judged.iter().any(|(name, now)| {
+            let before = held.get(name).and_then(revocation);
+            before.is_some() && revocation(now).is_some_and(|now| Some(now) != before)
+        });
         *held = judged;
-        news
+        (news, speed)
     }
 }
 
@@ -85,6 +93,11 @@ impl Judgement {
     }
 }
 
+/// So long a root is trusted after its authority was replaced, at least.
+const LEAST_LEAF_MAX: SignedDuration = SignedDuration::from_mins(16);
+/// For clocks that are behind.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
+
 /// Between two looks when nothing seems to have changed: authorities age, counts move.
 const REFRESH: Duration = Duration::from_secs(15);
 
@@ -97,12 +110,8 @@ impl Operator {
                 continue;
             }
             let records = self.world.classes.list();
-            let named: BTreeMap<String, CaSpec> = records
-                .iter()
-                .filter_map(|record| record.class.as_ref().ok())
-                .filter_map(|class| class.spec.x509.as_ref())
-                .map(|x509| (x509.ca.name(), x509.ca.clone()))
-                .collect();
+            let with_lists = self.authorities_with_lists();
+            let named = self.named(&records, &with_lists);
             self.classes.authorities.refresh(&named, &self.world, &self.issuing, self.clock.now()).await;
             let same = same_names(&self.names_of(&records));
             let (_, live) = self.world.live();
@@ -110,7 +119,7 @@ impl Operator {
             let mut verdicts = HashMap::new();
             for record in &records {
                 let name = record.key().name;
-                let mut judgement = self.judge(record);
+                let mut judgement = self.judge(record, &with_lists);
                 judgement.warnings.extend(same.get(&name).into_iter().flatten().map(|other| {
                     format!("SameNameAsClass {other}: both classes give certificates of one authority the same names, so verifiers cannot tell them apart")
                 }));
@@ -118,14 +127,41 @@ impl Operator {
                 verdicts.insert(name, (record.clone(), judgement));
             }
             let judged = verdicts.iter().map(|(name, (record, j))| (name.clone(), (generation_of(record), j.facts.clone()))).collect();
-            if self.classes.replace(judged) {
+            let (news, speed) = self.classes.replace(judged);
+            if news {
                 self.wake_pending();
+            }
+            // How fast credentials of a class are taken back is a matter of policies.
+            if speed {
+                self.judge_everything();
             }
             for (name, (record, judgement)) in &verdicts {
                 self.report_class(record, judgement, &guard, live.get(name).copied().unwrap_or_default()).await;
             }
             self.metrics.classes(records.len(), ready);
         }
+    }
+
+    /// What each authority is asked for.
+    fn named(&self, records: &[Arc<ClassRecord>], with_lists: &BTreeMap<String, Option<i64>>) -> BTreeMap<String, Named> {
+        let mut named: BTreeMap<String, Named> = BTreeMap::new();
+        let classes = records.iter().filter_map(|record| record.class.as_ref().ok());
+        for (class, x509) in classes.filter_map(|class| Some((class, class.spec.x509.as_ref()?))) {
+            let (name, spec) = (x509.ca.name(), x509.ca.clone());
+            let lists = with_lists.contains_key(&name);
+            let asked = named.entry(name).or_insert(Named { spec, leaf_max: LEAST_LEAF_MAX, lists });
+            asked.leaf_max = asked.leaf_max.max(longest(&class.spec) + CLOCKS);
+        }
+        // A class may have given more in earlier days.
+        let now = self.clock.now();
+        for lease in self.world.open_leases() {
+            if let Some(x509) = &lease.spec.x509
+                && let Some(asked) = named.get_mut(&x509.ca)
+            {
+                asked.leaf_max = asked.leaf_max.max(x509.not_after.duration_since(now) + CLOCKS);
+            }
+        }
+        named
     }
 
     fn names_of(&self, records: &[Arc<ClassRecord>]) -> BTreeMap<String, BTreeSet<String>> {
@@ -145,7 +181,7 @@ impl Operator {
         names
     }
 
-    fn judge(&self, record: &ClassRecord) -> Judgement {
+    fn judge(&self, record: &ClassRecord, with_lists: &BTreeMap<String, Option<i64>>) -> Judgement {
         let not_ready = Judgement::not_ready;
         let class = match &record.class {
             Ok(class) => class,
@@ -161,6 +197,15 @@ impl Operator {
             Some(Makes::Token(token)) => return self.judge_account(&class.spec, token),
             None => return not_ready("NoCredential", "spec: give exactly one of x509 and serviceAccountToken".into(), false),
         };
+        let longest = longest(&class.spec);
+        if x509.crl.is_none() && longest.as_secs() > CEILING_WITHOUT_LIST as i64 {
+            let message =
+                format!("spec.ttl.max: more than {CEILING_WITHOUT_LIST}s needs spec.x509.crl: nothing else takes a certificate back");
+            return not_ready("InvalidTTL", message, false);
+        }
+        if let Some(problem) = x509.crl.as_ref().and_then(|crl| bad_url(crl.url.as_deref()?)) {
+            return not_ready("InvalidURL", format!("spec.x509.crl.url: {problem}"), false);
+        }
         if let Err(problem) = x509::check(x509) {
             return not_ready("InvalidNames", format!("spec.{problem}"), false);
         }
@@ -169,20 +214,47 @@ impl Operator {
                 Judgement { facts: ClassFacts::Unjudged, not_ready: Some((reason.to_owned(), message)), passing: true, warnings: vec![] }
             }
             Err(Unavailable { reason, message, .. }) => not_ready(reason, message, true),
-            Ok(loaded) if loaded.authority.not_after() < self.clock.now() + longest(&class.spec) => {
+            Ok(loaded) if loaded.authority.not_after() < self.clock.now() + longest => {
                 let message = format!(
                     "the certificate authority ends at {}, before a certificate of spec.ttl.max would: renew it, or lower spec.ttl.max",
                     loaded.authority.not_after()
                 );
                 not_ready("CaExpiring", message, true)
             }
-            Ok(loaded) => Judgement {
-                facts: ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: loaded.authority.not_after() },
-                not_ready: None,
-                passing: false,
-                warnings: vec![],
+            Ok(loaded) => match self.revocation_of(&class.spec, x509, with_lists) {
+                Err(Unavailable { reason, message, momentary: true }) => Judgement {
+                    facts: ClassFacts::Unjudged,
+                    not_ready: Some((reason.to_owned(), message)),
+                    passing: true,
+                    warnings: vec![],
+                },
+                Err(Unavailable { reason, message, .. }) => not_ready(reason, message, true),
+                Ok((revocation, warnings)) => Judgement {
+                    facts: ClassFacts::Ready { spec: Box::new(class.spec.clone()), not_after: loaded.authority.not_after(), revocation },
+                    not_ready: None,
+                    passing: false,
+                    warnings,
+                },
             },
         }
+    }
+
+    /// How certificates of a class can be taken back, as its lists are published; with what to know about that.
+    fn revocation_of(
+        &self,
+        spec: &CredentialClassSpec,
+        x509: &X509Spec,
+        with_lists: &BTreeMap<String, Option<i64>>,
+    ) -> Result<(Revocation, Vec<String>), Unavailable> {
+        if x509.crl.is_none() {
+            return Ok((revocation::of_class(spec, None), vec![]));
+        }
+        let ca = x509.ca.name();
+        let published = self.lists.standing(&ca, &self.world, &self.settings.namespace, self.clock.now())?;
+        // Lists that are about to be good for longer are as slow already.
+        let bound = published.max(with_lists.get(&ca).copied().flatten().unwrap_or_default());
+        let stuck = self.lists.problem(&ca).map(|problem| format!("RevocationListStuck: {}", problem.message));
+        Ok((revocation::of_class(spec, Some(bound)), stuck.into_iter().collect()))
     }
 
     /// Whether the service account can be assumed, and whether that gives anything that is not there for the taking anyway.
@@ -211,7 +283,8 @@ impl Operator {
                 "StandingAccess: service account {whose} names Secret {secret}, which holds a token of it that never ends: delete it"
             ));
         }
-        let facts = ClassFacts::Ready { spec: Box::new(spec.clone()), not_after: jiff::Timestamp::MAX };
+        let revocation = revocation::of_class(spec, None);
+        let facts = ClassFacts::Ready { spec: Box::new(spec.clone()), not_after: jiff::Timestamp::MAX, revocation };
         Judgement { facts, not_ready: None, passing: false, warnings }
     }
 
@@ -225,7 +298,13 @@ impl Operator {
         next.observed_generation = record.metadata.generation;
         next.live = Some(live);
         next.warnings = judgement.warnings.iter().take(16).map(|w| condition::truncate(w, 512)).collect();
-        next.revocation = Some(revocation_of(&class.spec));
+        let has_list = class.spec.x509.as_ref().is_some_and(|x509| x509.crl.is_some());
+        // Where its list is not published, what the class said last stays: nothing is issued from it.
+        match &judgement.facts {
+            ClassFacts::Ready { revocation, .. } => next.revocation = Some(revocation.clone()),
+            _ if !has_list => next.revocation = Some(revocation::of_class(&class.spec, None)),
+            _ => {}
+        }
         let open = guard_is_open(guard, &held.conditions);
         let (health, reason, message) = match (&judgement.not_ready, &open) {
             (Some((reason, message)), _) if judgement.passing => (Health::Reconciling, reason.as_str(), message.clone()),
@@ -267,19 +346,19 @@ fn guard_is_open(guard: &GuardFacts, held: &[Condition]) -> Option<String> {
     }
 }
 
-/// How, and how fast, a credential of the class can be taken back.
-fn revocation_of(spec: &CredentialClassSpec) -> Revocation {
-    match spec.makes() {
-        Some(Makes::Token(token)) if token.revocable() => Revocation::of_a_token(),
-        // The API server mints no token below ten minutes.
-        Some(Makes::Token(_)) => {
-            Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(spec).max(MIN_TOKEN_LIFE + MINTED_WITHIN).as_secs() }
-        }
-        _ => Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: longest(spec).as_secs() },
-    }
-}
-
 /// Longest life of a credential of the class.
 fn longest(spec: &CredentialClassSpec) -> SignedDuration {
     SignedDuration::from_secs(spec.ttl.max.parse().map_or(900, |max| max.as_secs() as i64))
+}
+
+/// What is wrong with the place of a revocation list. The schema refuses most of it.
+fn bad_url(url: &str) -> Option<&'static str> {
+    let scheme = url.starts_with("http://") || url.starts_with("https://");
+    let printable = url.bytes().all(|byte| byte.is_ascii_graphic());
+    let variables = url.replace("{issuer}", "").contains(['{', '}']);
+    match (scheme && printable && url.len() <= 512, variables) {
+        (false, _) => Some("it must begin with http:// or https:// and hold nothing but printable ASCII, 512 characters at most"),
+        (_, true) => Some("the only variable is {issuer}, the id of the key that signs"),
+        _ => None,
+    }
 }

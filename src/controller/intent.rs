@@ -4,28 +4,27 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use super::{Operator, observe::Observation};
+use super::{Operator, authorities::Unavailable, observe::Observation};
 use crate::{
     api::{
         AccessRequest, CredentialLease, CredentialLeaseSpec,
         class::{TokenSpec, X509Spec},
         condition::truncate,
-        lease::{LeasePolicy, LeaseSecret, LeaseToken, LeaseX509},
+        lease::{LeaseCrl, LeasePolicy, LeaseSecret, LeaseToken, LeaseX509},
     },
     cluster::{act::Reserved, cache::Cached},
-    core::{Grant, decide::BACKDATE},
+    core::{
+        Grant,
+        decide::BACKDATE,
+        revocation::{MIN_TOKEN_LIFE, MINTED_WITHIN},
+    },
     issue::x509::{Leaf, Names, Serial},
 };
 
-/// The API server mints no token with a shorter life than this.
-pub(super) const MIN_TOKEN_LIFE: SignedDuration = SignedDuration::from_secs(600);
-/// A token is minted this soon after its intent was written down, or not at all: so much later than the lease says it could end.
-pub(super) const MINTED_WITHIN: SignedDuration = SignedDuration::from_secs(60);
-
 /// What will be made, where it is fixed in a lease.
 pub(super) enum Made<'a> {
-    /// A certificate with these names and this serial number.
-    X509(&'a X509Spec, &'a Names, &'a Serial),
+    /// A certificate with these names and this serial number, which goes onto this list if it ends early.
+    X509(&'a X509Spec, &'a Names, &'a Serial, Option<LeaseCrl>),
     /// A token of the account with this UID, bound to this Secret.
     Token(&'a TokenSpec, &'a str, &'a Reserved),
 }
@@ -39,6 +38,15 @@ pub fn decision_id() -> String {
 }
 
 impl Operator {
+    /// The revocation list of what is about to be granted, if its class has one.
+    pub(super) fn list_of(&self, class: &X509Spec, grant: &Grant) -> Result<Option<LeaseCrl>, Unavailable> {
+        let Some(crl) = &class.crl else { return Ok(None) };
+        let loaded = self.classes.authorities.get(&class.ca.name())?;
+        let issuer = loaded.authority.issuer_id().to_owned();
+        let url = crl.url.as_ref().map(|url| url.replace("{issuer}", &issuer));
+        Ok(Some(LeaseCrl { issuer, url, bound_seconds: grant.revocation.bound_seconds.clamp(1, 86_400) }))
+    }
+
     /// The intent: who, what, until when, and the names and UIDs of all that will exist.
     pub(super) fn intent(
         &self,
@@ -54,7 +62,7 @@ impl Operator {
         let end = Timestamp::from_second(end.as_second()).unwrap_or(begin);
         let secret = |reserved: &Reserved| LeaseSecret { name: reserved.name.clone(), uid: reserved.uid.clone() };
         let (x509, token) = match made {
-            Made::X509(class, names, serial) => (Some(certificate(class, names, serial, end)), None),
+            Made::X509(class, names, serial, crl) => (Some(LeaseX509 { crl: crl.clone(), ..certificate(class, names, serial, end) }), None),
             Made::Token(class, account_uid, bound) => {
                 let token = LeaseToken {
                     namespace: class.namespace.clone(),
@@ -101,6 +109,7 @@ fn certificate(class: &X509Spec, names: &Names, serial: &Serial, end: Timestamp)
         uri: names.uri.clone(),
         common_name: names.common_name.clone(),
         dns_names: names.dns_names.clone(),
+        crl: None,
         not_after: end,
     }
 }
@@ -117,6 +126,10 @@ pub(super) fn exceeds(held: &CredentialLeaseSpec, now: &CredentialLeaseSpec, gra
     }
     if names(held) != names(now) {
         return Some("other names or another authority");
+    }
+    let list = |spec: &CredentialLeaseSpec| spec.crl().map(|crl| (crl.issuer.clone(), crl.url.clone()));
+    if list(held) != list(now) {
+        return Some("another revocation list");
     }
     if life.as_secs() > grant.ttl.as_secs() as i64 || held.not_after() > grant.not_after {
         return Some("a longer life");
@@ -136,7 +149,7 @@ pub(super) fn leaf_of(lease: &CredentialLease, class: &X509Spec) -> Result<Leaf,
         usages: class.usages.clone(),
         request_uid: spec.request_uid.clone(),
         class: spec.class_name.clone(),
-        crl_url: None,
+        crl_url: x509.crl.as_ref().and_then(|crl| crl.url.clone()),
     })
 }
 
@@ -179,6 +192,10 @@ mod tests {
         let mut other = now.clone();
         other.x509.as_mut().unwrap().common_name = Some("root".into());
         assert_eq!(exceeds(&other, &now, &grant), Some("other names or another authority"));
+        let mut other = now.clone();
+        other.x509.as_mut().unwrap().crl = Some(LeaseCrl { issuer: "issuer".into(), url: None, bound_seconds: 60 });
+        assert_eq!(exceeds(&other, &now, &grant), Some("another revocation list"));
+        assert_eq!(exceeds(&now, &other, &grant), Some("another revocation list"), "nor one that could not be taken back");
         grant.not_after = now.not_after() - SignedDuration::from_secs(1);
         assert_eq!(exceeds(&now, &now, &grant), Some("a longer life"), "the authority ends before it would");
     }

@@ -21,7 +21,7 @@ use crate::{
         records::{prune_lease, prune_request},
     },
     core::{
-        lifecycle::{self, Ending, Facts, PodFact, RequestFact, SecretFact, Step, TokenFact},
+        lifecycle::{self, Ending, Facts, ListFact, PodFact, RequestFact, SecretFact, Step, TokenFact},
         status,
     },
 };
@@ -136,7 +136,11 @@ impl Operator {
             secret: secret_fact(self.notes.secret_gone(&name), stuck.secret.as_ref(), after_end),
             bound: secret_fact(self.tokens.bound_is_gone(&name), stuck.bound.as_ref(), after_end),
             token: self.tokens.fact(&name, clocks.own),
+            list: ListFact::None,
         };
+        if lease.state() == Some(LeaseState::Revoking) {
+            facts.list = self.lists.verdict(lease, &self.world, &self.settings.namespace, clocks.own);
+        }
         if !open || lifecycle::cause(&facts).is_some() {
             return facts;
         }
@@ -233,6 +237,9 @@ impl Operator {
             ..Default::default()
         };
         self.put_lease_status(lease, status).await?;
+        if lease.spec.crl().is_some() {
+            self.lists_changed.notify_one();
+        }
         tracing::info!(lease = lease.name_any(), request = lease.spec.request_name, reason = %ending.reason, message = ending.message, "ending");
         Ok(())
     }

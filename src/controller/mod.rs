@@ -1,8 +1,8 @@
 //! The loops: each observes, lets `core` decide, and acts. One file a loop; none of them knows another, they meet in the ledger.
 //!
-//! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends what
-//! has to end, `classes` and `policies` judge what people wrote, `sweep` looks again at what no event may have told, `watches` feeds them
-//! all. `leaving` ends everything, beside `lease` and the watches alone.
+//! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends
+//! what has to end, `classes` and `policies` judge what people wrote, `publishing` publishes revocation lists, `sweep` looks again at what no
+//! event may have told, `watches` feeds them all. `leaving` ends everything, beside `lease`, the lists and the watches alone.
 
 pub mod authorities;
 mod certificate;
@@ -12,13 +12,16 @@ mod intent;
 mod judge;
 pub mod lease;
 pub mod leaving;
+pub mod lists;
 mod log;
 pub mod notes;
 pub mod observe;
 pub mod policies;
+mod publishing;
 pub mod queue;
 pub mod request;
 pub mod retention;
+pub mod signers;
 pub mod slots;
 pub mod sweep;
 mod token;
@@ -91,6 +94,8 @@ pub struct Operator {
     pub policies: policies::Policies,
     /// Classes, judged.
     pub classes: classes::Classes,
+    /// Revocation lists, read.
+    pub lists: lists::Lists,
     /// Places under limits that no lease shows yet.
     pub slots: slots::Slots,
     /// Tells people.
@@ -111,6 +116,8 @@ pub struct Operator {
     pub policies_changed: tokio::sync::Notify,
     /// Woken when a class or an authority should be judged again.
     pub classes_changed: tokio::sync::Notify,
+    /// Woken when a revocation list may have to be signed again.
+    pub lists_changed: tokio::sync::Notify,
 }
 
 /// Which spec of which object: its UID and `metadata.generation`.

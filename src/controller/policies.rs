@@ -160,6 +160,7 @@ fn read(policy: &PolicyRecord) -> (PolicyFacts, Option<String>, Vec<Requirement>
         require: vec![],
         ttl: None,
         limits: None,
+        revocation_at_most: None,
         expires_at: None,
         live: 0,
         live_of_pod: 0,
@@ -173,7 +174,8 @@ fn read(policy: &PolicyRecord) -> (PolicyFacts, Option<String>, Vec<Requirement>
             (facts, None, vec![])
         }
         PolicyObject::Cluster(object) => {
-            let ClusterAccessPolicySpec { effect, subjects, classes, when, require, ttl, limits, expires_at } = object.spec.clone();
+            let ClusterAccessPolicySpec { effect, subjects, classes, when, require, ttl, limits, revocation, expires_at } =
+                object.spec.clone();
             facts.hash = hash(&object.spec);
             facts.subjects = subjects
                 .into_iter()
@@ -184,11 +186,12 @@ fn read(policy: &PolicyRecord) -> (PolicyFacts, Option<String>, Vec<Requirement>
                     pod_labels: s.pod_selector.map(|l| l.match_labels),
                 })
                 .collect();
+            facts.revocation_at_most = revocation.map(|demand| demand.at_most_seconds);
             fill(&mut facts, effect, classes, ttl, limits, expires_at);
             (facts, when, require.unwrap_or_default())
         }
         PolicyObject::Namespaced(object) => {
-            let AccessPolicySpec { effect, subjects, classes, when, require, ttl, limits, expires_at } = object.spec.clone();
+            let AccessPolicySpec { effect, subjects, classes, when, require, ttl, limits, revocation, expires_at } = object.spec.clone();
             facts.hash = hash(&object.spec);
             let own = policy.id.namespace.clone().unwrap_or_default();
             facts.subjects = subjects
@@ -200,6 +203,7 @@ fn read(policy: &PolicyRecord) -> (PolicyFacts, Option<String>, Vec<Requirement>
                     pod_labels: s.pod_selector.map(|l| l.match_labels),
                 })
                 .collect();
+            facts.revocation_at_most = revocation.map(|demand| demand.at_most_seconds);
             fill(&mut facts, effect, classes, ttl, limits, expires_at);
             (facts, when, require.unwrap_or_default())
         }

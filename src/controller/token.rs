@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use super::{
     Operator,
     grant::{Asked, Stop},
-    intent::{MIN_TOKEN_LIFE, MINTED_WITHIN, Made},
+    intent::Made,
     tokens::{Attempt, HeldToken},
 };
 use crate::{
@@ -24,7 +24,11 @@ use crate::{
         act::{Form, Minted, Place, Reserved, SecretContent, Seen, review},
         cache::{Cached, Key},
     },
-    core::{names, status::Handed},
+    core::{
+        names,
+        revocation::{MIN_TOKEN_LIFE, MINTED_WITHIN},
+        status::Handed,
+    },
     issue::seal,
 };
 

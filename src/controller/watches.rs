@@ -10,6 +10,7 @@ use crate::{
     api::{AccessRequest, CredentialLease, RequestState, class::TokenSpec},
     cluster::{
         cache::{Cache, Cached, Change},
+        lists::{self, ListsRecord},
         records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
         watch::{self, Setting},
     },
@@ -32,6 +33,7 @@ impl Operator {
         let namespace = |namespace| Some(ObjectRecord::namespace(namespace));
         let account = |account| Some(ObjectRecord::service_account(account));
         let secret = |secret| Some(SecretRecord::of(secret));
+        let selector = lists::selector();
         tokio::join!(
             self.heartbeat(),
             self.feed(Api::all(client.clone()), records::request, &world.requests, |c| self.request_changed(c)),
@@ -44,6 +46,9 @@ impl Operator {
             self.feed(Api::all(client.clone()), namespace, &world.namespaces, |c| self.object_changed(c, is_in)),
             self.feed(Api::all(client.clone()), account, &world.service_accounts, |c| self.account_changed(c)),
             self.feed(Api::namespaced(client.clone(), home), secret, &world.secrets, |c| self.secret_changed(c)),
+            self.feed_selected(&selector, Api::namespaced(client.clone(), home), ListsRecord::of, &world.lists, |c| {
+                self.lists_record_changed(c)
+            }),
         );
     }
 
@@ -58,8 +63,24 @@ impl Operator {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         R: Cached,
     {
+        self.feed_selected("", api, convert, cache, on_change).await;
+    }
+
+    /// Runs the watch of what has these labels into its cache.
+    async fn feed_selected<K, R>(
+        &self,
+        labels: &str,
+        api: Api<K>,
+        convert: impl Fn(K) -> Option<R> + Send,
+        cache: &Arc<Cache<R>>,
+        on_change: impl Fn(&Change<R>) + Send,
+    ) where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        R: Cached,
+    {
         let setting = Setting { clock: self.clock.clone(), again: self.watch_again.subscribe() };
-        watch::run(api, Config::default(), convert, cache.clone(), setting, on_change).await;
+        let config = if labels.is_empty() { Config::default() } else { Config::default().labels(labels) };
+        watch::run(api, config, convert, cache.clone(), setting, on_change).await;
     }
 
     /// Notices when this process did not run for a while: what the caches hold is then as old as that, and every watch begins again.
@@ -84,7 +105,10 @@ impl Operator {
         match change {
             // A list that brings what was there is no news.
             Change::Applied { now, before } if before.as_ref().is_some_and(|before| before.version() == now.version()) => {}
-            Change::Applied { .. } | Change::Deleted(_) => self.classes_changed.notify_one(),
+            Change::Applied { .. } | Change::Deleted(_) => {
+                self.classes_changed.notify_one();
+                self.lists_changed.notify_one();
+            }
             Change::Synced => self.all_synced(),
         }
     }
@@ -130,6 +154,9 @@ impl Operator {
                 self.slots.release(&lease.spec.request_uid);
                 // An unanswered request of an earlier process's lease is carried on, or ended, by the request loop.
                 self.leases.add(&lease.spec.request_namespace, &lease.name_any());
+                if lease.state().is_some() && lease.spec.crl().is_some() {
+                    self.lists_changed.notify_one();
+                }
                 if lease.state().is_none() && self.notes.is_due(&lease.name_any()) {
                     self.judging.add(&lease.spec.request_namespace, &lease.name_any());
                 }
@@ -175,6 +202,7 @@ impl Operator {
     fn rules_changed(&self) {
         self.policies_changed.notify_one();
         self.classes_changed.notify_one();
+        self.lists_changed.notify_one();
         // Before the first full list is in, everything is about to be judged anyway.
         if self.world.unsynced().is_empty() {
             self.judge_everything();
@@ -225,7 +253,7 @@ impl Operator {
     }
 
     /// Once the last cache is filled, everything that is known is looked at.
-    fn all_synced(&self) {
+    pub(super) fn all_synced(&self) {
         if !self.world.unsynced().is_empty() {
             return;
         }
@@ -233,6 +261,7 @@ impl Operator {
             tracing::info!(requests = self.world.requests.len(), leases = self.world.leases.len(), "everything is listed");
         }
         self.judge_everything();
+        self.lists_changed.notify_one();
         self.classes_changed.notify_one();
         self.policies_changed.notify_one();
         for lease in self.world.leases.list() {

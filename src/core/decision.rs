@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::snapshot::PolicyId;
-use crate::api::{DenialReason, EndReason, class::CredentialClassSpec};
+use crate::api::{DenialReason, EndReason, class::CredentialClassSpec, request::Revocation};
 
 /// The answer to a request, with everything that led to it.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,6 +48,8 @@ pub struct Grant {
     pub class: Box<CredentialClassSpec>,
     /// No credential may live past this.
     pub not_after: Timestamp,
+    /// How it can be taken back.
+    pub revocation: Revocation,
 }
 
 /// A refusal.

@@ -11,6 +11,7 @@ use crate::api::{
     class::{CaSpec, ClassTtl, ManagedCa, Usage, X509Spec},
     lease::{LeasePolicy, LeaseX509},
     policy::Effect,
+    request::{Revocation, RevocationKind},
 };
 
 pub(crate) fn at(text: &str) -> Timestamp {
@@ -46,7 +47,11 @@ pub(crate) fn snapshot() -> Snapshot {
         },
         operator_namespace: "daypass-system".into(),
         guard: GuardFacts::InForce { since: at("2026-03-01T08:00:00Z") },
-        class: ClassFacts::Ready { spec: Box::new(class()), not_after: at("2027-01-01T00:00:00Z") },
+        class: ClassFacts::Ready {
+            spec: Box::new(class()),
+            not_after: at("2027-01-01T00:00:00Z"),
+            revocation: Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: 900 },
+        },
         namespace: Some(NamespaceFacts { labels: labels(&[("env", "prod")]), terminating: false }),
         pod: PodFacts::Present(Box::new(pod())),
         requester_gone: None,
@@ -92,6 +97,7 @@ pub(crate) fn class() -> CredentialClassSpec {
             subject: None,
             dns_names: vec![],
             usages: vec![Usage::ClientAuth],
+            crl: None,
         }),
         service_account_token: None,
     }
@@ -134,6 +140,7 @@ pub(crate) fn permit(name: &str) -> PolicyFacts {
         require: vec![],
         ttl: None,
         limits: None,
+        revocation_at_most: None,
         expires_at: None,
         live: 0,
         live_of_pod: 0,
@@ -170,6 +177,7 @@ pub(crate) fn lease(policy: &str) -> CredentialLeaseSpec {
             uri: "spiffe://shop.example/ns/shop/sa/orders".into(),
             common_name: None,
             dns_names: vec![],
+            crl: None,
             not_after: at("2026-03-01T12:10:00Z"),
         }),
         token: None,

@@ -40,6 +40,21 @@ pub struct Facts<'a> {
     pub bound: SecretFact,
     /// Whether the token is refused.
     pub token: TokenFact,
+    /// The revocation list that the certificate's serial number goes onto.
+    pub list: ListFact,
+}
+
+/// What verifiers find of a certificate on the revocation list of its authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListFact {
+    /// It is no certificate, its class had no list when it was issued, or it was not asked for because the grant is live.
+    None,
+    /// Its serial number is not on the published list yet, or that is not known right now.
+    Pending,
+    /// A certificate of its serial number was refused by a verifier that has the published list.
+    Refused,
+    /// The key that signed it is gone, and with it every list that could name it.
+    Lost,
 }
 
 /// A Secret of a lease: the delivered one, or the one that its token is bound to.
@@ -143,6 +158,9 @@ pub const TOKEN_CACHES: SignedDuration = SignedDuration::from_secs(11);
 /// and go on accepting it for as long as it remembers: so nobody asks before this.
 pub const NEWS_TRAVELS: SignedDuration = SignedDuration::from_secs(1);
 
+/// A list is published within this time, or something keeps it: only then the request is told that its grant has ended and is not dead yet.
+const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(3);
+
 /// Before the API server's clock is asked for again, while it is not known.
 const UNKNOWN_CLOCK_RETRY: SignedDuration = SignedDuration::from_secs(1);
 
@@ -229,7 +247,7 @@ fn end(facts: &Facts<'_>, ending: Ending) -> Step {
 /// The cause can be computed again after a restart, so it needs to be written down only if the end takes time.
 fn needs_no_mark(spec: &CredentialLeaseSpec, ending: &Ending) -> bool {
     match (&spec.x509, ending.reason) {
-        // A certificate is dead at its own end and not before: any earlier end takes time.
+        // A certificate is dead at its own end, or once it is on a list: any earlier end takes time.
         (Some(x509), EndReason::Expired) => spec.expires_at >= x509.not_after,
         (Some(_), _) => false,
         (None, EndReason::PolicyChanged | EndReason::Abandoned | EndReason::Drained) => false,
@@ -250,6 +268,9 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
     if secret == SecretFact::There {
         return Step::DeleteSecret;
     }
+    if facts.list == ListFact::Refused && secret != SecretFact::Failed {
+        return Step::Close(ending, Proof::CRLPublished);
+    }
     // Where the right to delete a Secret is gone, the credential in it is as dead as any other. One that could not be deleted for the moment
     // is deleted first.
     if dead(facts) && ![bound, secret].contains(&SecretFact::Failed) {
@@ -268,7 +289,11 @@ fn finish(facts: &Facts<'_>, ending: Ending) -> Step {
     match (facts.state, facts.request) {
         // It takes time: from here on everybody can read that it ends.
         (None, _) if facts.spec.token.is_some() => Step::Mark(ending),
-        (Some(LeaseState::Revoking), RequestFact::There(RequestState::Active)) => Step::Project,
+        (Some(LeaseState::Revoking), RequestFact::There(RequestState::Active)) => {
+            let told_at = ending.time + LISTED_WITHIN;
+            let soon = facts.list == ListFact::Pending && latest(facts) < told_at;
+            if soon { Step::Wait(Some(told_at.min(later))) } else { Step::Project }
+        }
         _ => Step::Wait(Some(later)),
     }
 }

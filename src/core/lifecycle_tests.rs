@@ -41,6 +41,7 @@ pub(super) fn lease(delivery: Delivery) -> CredentialLeaseSpec {
             uri: "spiffe://t/ns/shop/sa/orders".into(),
             common_name: None,
             dns_names: vec![],
+            crl: None,
             not_after: at(100),
         }),
         token: None,
@@ -67,6 +68,7 @@ pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         secret: SecretFact::There,
         bound: SecretFact::There,
         token: TokenFact::Unasked { gone_since: at(0) },
+        list: ListFact::None,
     }
 }
 
@@ -167,6 +169,37 @@ fn a_secret_that_may_not_be_deleted_any_more_keeps_no_lease_open_past_its_certif
 }
 
 #[test]
+fn a_certificate_on_the_published_list_is_dead_before_its_own_end() {
+    let spec = lease(Delivery::Secret);
+    let mut early = facts(&spec, 50);
+    early.pod = PodFact::Gone("is gone");
+    early.list = ListFact::Pending;
+    assert_eq!(kinds(&run(early)), ["Mark", "DeleteSecret", "Wait"], "its request is told only if the list keeps it waiting");
+    let mut listed = facts(&spec, 51);
+    (listed.state, listed.list, listed.secret) = (Some(LeaseState::Revoking), ListFact::Refused, SecretFact::Gone);
+    listed.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    assert_eq!(kinds(&run(listed.clone())), ["Close", "Project", "Wait"]);
+    assert!(matches!(run(listed.clone())[0], Step::Close(_, Proof::CRLPublished)));
+    listed.secret = SecretFact::Failed;
+    assert_eq!(kinds(&run(listed)), ["Project", "Wait"], "what can still be deleted is deleted first");
+}
+
+#[test]
+fn a_list_that_keeps_a_grant_waiting_is_said_and_one_that_cannot_be_signed_is_said_at_once() {
+    let spec = lease(Delivery::CSR);
+    let mut waiting = facts(&spec, 52);
+    (waiting.state, waiting.list) = (Some(LeaseState::Revoking), ListFact::Pending);
+    waiting.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    assert_eq!(run(waiting.clone()), [Step::Wait(Some(at(53)))]);
+    (waiting.own, waiting.server) = (at(53), Some(at(53)));
+    assert_eq!(kinds(&run(waiting.clone())), ["Project", "Wait"]);
+    (waiting.own, waiting.server, waiting.list) = (at(51), Some(at(51)), ListFact::Lost);
+    assert_eq!(run(waiting.clone()), [Step::Project, Step::Wait(Some(at(100)))], "then only its own end is left");
+    (waiting.own, waiting.server) = (at(100), Some(at(100)));
+    assert!(matches!(run(waiting)[0], Step::Close(_, Proof::NotAfterPassed)));
+}
+
+#[test]
 fn an_attempt_that_ends_before_its_release_fences_the_request_first() {
     let spec = lease(Delivery::CSR);
     let mut pending = facts(&spec, 50);
@@ -232,8 +265,9 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
     ];
     let state = prop_oneof![Just(None), Just(Some(LeaseState::Revoking)), Just(Some(LeaseState::Closed))];
     let times = (0..200i64, proptest::option::of(0..200i64), 1..=100i64);
+    let list = prop_oneof![Just(ListFact::None), Just(ListFact::Pending), Just(ListFact::Refused), Just(ListFact::Lost)];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
-    (request, pod, state, times, flags).prop_map(|(request, pod, state, (own, server, expires), flags)| {
+    (request, pod, state, times, list, flags).prop_map(|(request, pod, state, (own, server, expires), list, flags)| {
         let (secret, namespace_terminating, account_gone, node_gone, verdict, secret_gone, revoke) = flags;
         let mut spec = lease(if secret { Delivery::Secret } else { Delivery::CSR });
         spec.expires_at = at(expires);
@@ -255,6 +289,7 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             secret: if secret_gone { SecretFact::Gone } else { SecretFact::There },
             bound: SecretFact::Gone,
             token: TokenFact::Unasked { gone_since: at(0) },
+            list,
         };
         (spec, facts)
     })
@@ -274,6 +309,15 @@ proptest! {
             if let Step::Close(_, Proof::NotAfterPassed) = step {
                 prop_assert!(facts.own >= facts.spec.not_after());
                 prop_assert!(facts.server.is_some_and(|s| s >= facts.spec.not_after()));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_closed_as_listed_that_a_verifier_has_not_refused((_spec, facts) in any_facts()) {
+        for step in run(facts.clone()) {
+            if let Step::Close(_, Proof::CRLPublished) = step {
+                prop_assert_eq!(facts.list, ListFact::Refused);
             }
         }
     }

@@ -18,6 +18,7 @@ mod lifecycle_token_tests;
 pub mod matching;
 pub mod names;
 pub mod renewal;
+pub mod revocation;
 pub mod shadow;
 pub mod snapshot;
 pub mod status;

@@ -5,7 +5,7 @@ use crate::api::policy::Effect;
 
 /// Policies that hand out without conditions everything that this one hands out with conditions, in the order of their names.
 pub fn shadowed_by(policy: &PolicyFacts, all: &[&PolicyFacts]) -> Vec<String> {
-    let conditional = policy.has_when || !policy.require.is_empty() || policy.limits.is_some();
+    let conditional = policy.has_when || !policy.require.is_empty() || policy.limits.is_some() || policy.revocation_at_most.is_some();
     if policy.effect != Effect::Permit || policy.broken.is_some() || !conditional {
         return vec![];
     }
@@ -16,6 +16,7 @@ pub fn shadowed_by(policy: &PolicyFacts, all: &[&PolicyFacts]) -> Vec<String> {
             && !other.has_when
             && other.require.is_empty()
             && other.limits.is_none()
+            && other.revocation_at_most.is_none()
             && other.expires_at.is_none()
             && names_cover(&other.classes, &policy.classes)
             && policy.subjects.iter().all(|subject| other.subjects.iter().any(|o| covers(o, subject)))
@@ -70,6 +71,7 @@ mod tests {
             require: vec![],
             ttl: None,
             limits: None,
+            revocation_at_most: None,
             expires_at: None,
             live: 0,
             live_of_pod: 0,

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::api::{
     AccessRequestSpec, CredentialClassSpec,
     policy::{Effect, Limits, PolicyTtl, Requirement},
+    request::Revocation,
 };
 
 /// The world as one decision sees it.
@@ -95,6 +96,8 @@ pub enum ClassFacts {
         spec: Box<CredentialClassSpec>,
         /// No credential of it may live past this instant: the end of its certificate authority; tokens have none.
         not_after: Timestamp,
+        /// How its credentials can be taken back, as it is set up now.
+        revocation: Revocation,
     },
 }
 
@@ -193,6 +196,8 @@ pub struct PolicyFacts {
     pub ttl: Option<PolicyTtl>,
     /// Its limits.
     pub limits: Option<Limits>,
+    /// Seconds within which a credential must be taken back.
+    pub revocation_at_most: Option<i64>,
     /// It applies to nothing from here on.
     pub expires_at: Option<Timestamp>,
     /// Live leases counted under this policy for the request's namespace and service-account name (in flight ones included).

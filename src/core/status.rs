@@ -7,12 +7,13 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     decide::BACKDATE,
     decision::{Denial, Grant},
+    revocation,
 };
 use crate::api::{
-    AccessRequest, Condition, CredentialLease, CredentialLeaseSpec, Delivery, EndReason, FailureReason, RequestState, Ttl,
+    AccessRequest, Condition, CredentialLease, Delivery, EndReason, FailureReason, Proof, RequestState, Ttl,
     condition::{self, ConditionStatus, truncate},
     lease::LeaseState,
-    request::{AccessRequestStatus, CredentialStatus, DecisionStatus, EndedStatus, Outcome, Revocation, RevocationKind},
+    request::{AccessRequestStatus, CredentialStatus, DecisionStatus, EndedStatus, Outcome},
     sealed::SealedCredential,
 };
 
@@ -97,7 +98,7 @@ pub fn active(request: &AccessRequest, lease: &CredentialLease, grant: &Grant, h
         expires_at: spec.expires_at,
         serial: spec.serial().map(str::to_owned),
         token_id: handed.token_id,
-        revocation: revocation_of(spec),
+        revocation: revocation::of_lease(spec),
     });
     let place = match (&spec.secret, spec.delivery) {
         (Some(secret), Delivery::Secret) => format!("the credential is in Secret {}", secret.name),
@@ -115,17 +116,6 @@ pub fn serves(request: &AccessRequest, lease: &CredentialLease) -> bool {
     decision.is_some_and(|decision| decision.outcome == Outcome::Allow && decision.id == lease.spec.decision_id)
 }
 
-/// How, and how fast, the credential of a lease can be taken back.
-pub fn revocation_of(spec: &CredentialLeaseSpec) -> Revocation {
-    match &spec.token {
-        Some(token) if token.revocable => Revocation::of_a_token(),
-        _ => {
-            let life = spec.not_after().duration_since(spec.not_before + BACKDATE).as_secs();
-            Revocation { kind: RevocationKind::ExpiryOnly, bound_seconds: life.clamp(0, 86400) }
-        }
-    }
-}
-
 /// What the ledger says of a request that was granted; `None` when its status says so already.
 pub fn of_lease(request: &AccessRequest, lease: &CredentialLease, now: Timestamp) -> Option<AccessRequestStatus> {
     let held = request.state();
@@ -141,6 +131,10 @@ pub fn of_lease(request: &AccessRequest, lease: &CredentialLease, now: Timestamp
                 }
                 Some(_) => format!(
                     "{cause}; the token cannot be taken back: who checks its signature alone accepts it until {}",
+                    lease.spec.not_after()
+                ),
+                None if lease.spec.crl().is_some() => format!(
+                    "{cause}; not on the published revocation list yet: verifiers that do not find it there accept it until {}",
                     lease.spec.not_after()
                 ),
                 None => format!("{cause}; the certificate cannot be taken back: verifiers accept it until {}", lease.spec.not_after()),
@@ -166,7 +160,13 @@ pub fn of_lease(request: &AccessRequest, lease: &CredentialLease, now: Timestamp
             status.reason = Some(reason.to_string());
             let to_dead = seconds_rounded_up(closed.duration_since(ended_time));
             let proof = lease_status.proof.map(|p| p.to_string()).unwrap_or_default();
-            let message = format!("{cause}; refused since {closed} ({proof})");
+            let message = match (lease.spec.crl(), lease_status.proof) {
+                (Some(crl), Some(Proof::CRLPublished)) => format!(
+                    "{cause}; on the published revocation list since {closed} ({proof}); verifiers that check it refuse it within {}s of its end",
+                    crl.bound_seconds
+                ),
+                _ => format!("{cause}; refused since {closed} ({proof})"),
+            };
             status.ended = Some(EndedStatus {
                 reason,
                 time: ended_time,

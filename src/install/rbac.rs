@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::{
     Account, Values,
     object::{NAME, metadata, metadata_in, operator_subject},
-    rights::{DRAIN, RIGHTS, ROOTS, Reach, Right},
+    rights::{DRAIN, LISTS, RIGHTS, ROOTS, Reach, Right},
 };
 
 /// Name of the Role and RoleBinding in each namespace where credentials may be delivered as Secrets.
 const SECRETS: &str = "daypass-secrets";
 
-/// The operator's account and its rights everywhere and at home, and the right of all workloads to read the roots.
+/// The operator's account and its rights everywhere and at home, and the right of all workloads to read the roots and the lists.
 pub fn objects(values: &Values) -> Vec<Value> {
     let (operator, home) = (&values.operator, values.operator.namespace.as_str());
     let account = json!({
@@ -22,7 +22,7 @@ pub fn objects(values: &Values) -> Vec<Value> {
         "automountServiceAccountToken": false,
     });
     let everybody = json!({"kind": "Group", "name": "system:serviceaccounts", "apiGroup": RBAC});
-    let roots = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [ROOTS], "verbs": ["get", "watch"]});
+    let roots = json!({"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [ROOTS, LISTS], "verbs": ["get", "watch"]});
     vec![
         account,
         role(Kind::Cluster, metadata(NAME), rules(RIGHTS, Reach::Everywhere)),

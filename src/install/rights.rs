@@ -37,8 +37,8 @@ pub struct Right {
 
 /// ConfigMap with the roots, readable by every service account.
 pub const ROOTS: &str = "daypass-roots";
-/// ConfigMap with the record that makes a restart deny nobody.
-pub const GUARD_RECORD: &str = "daypass-guard";
+/// ConfigMap with the revocation lists of the authority that classes share unless they name another; readable like the roots.
+pub const LISTS: &str = "daypass-crl-default";
 /// Namespace whose UID tells installations apart.
 const INSTALLATION: &str = "kube-system";
 /// The verify policy, and its binding.
@@ -98,10 +98,10 @@ pub const RIGHTS: &[Right] = &[
     // The ledger.
     home(OURS, "credentialleases", &["get", "list", "watch", "create", "update", "delete"]),
     home(OURS, "credentialleases/status", UPDATE),
-    // Certificate authorities; the guard's record and the roots. A create has no name to restrict it by.
+    // Certificate authorities; the guard's record, the roots, and the revocation lists, which are named after authorities that nobody knows
+    // here: confine keeps writes to ConfigMaps named daypass-*.
     home("", "secrets", &["list", "watch", "create", "update"]),
-    home("", "configmaps", &["create"]),
-    home("", "configmaps", &["get", "update"]).named(&[GUARD_RECORD, ROOTS]),
+    home("", "configmaps", &["get", "list", "watch", "create", "update"]),
     // What tenants receive. No get, list or watch: the operator never reads a tenant's Secret.
     secret_namespaces("", "secrets", &["create", "patch", "update", "delete"]),
     // What tokens are bound to: reserved, taken back, and swept by the hour that a label says. Never read either.

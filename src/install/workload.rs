@@ -1,4 +1,4 @@
-//! The operator itself: its namespace, its Deployment, and the Service that its metrics are scraped from.
+//! The operator itself: its namespace, its Deployment, and the Service that its metrics are scraped and its revocation lists fetched from.
 
 use serde_json::{Value, json};
 
@@ -7,8 +7,10 @@ use super::{
     object::{NAME, labels, metadata_in},
 };
 
-/// Port of `/livez`, `/readyz` and `/metrics`.
+/// Port of `/livez`, `/readyz`, `/metrics` and `/crl`.
 pub const ADMIN_PORT: u16 = 8081;
+/// Port of the Service under which verifiers find revocation lists: that of URLs which name none.
+const LISTS_PORT: u16 = 80;
 
 /// The operator's namespace. Pod Security keeps anything privileged out of the place where the certificate authorities are.
 pub fn namespace(values: &Values) -> Value {
@@ -37,7 +39,10 @@ pub fn objects(values: &Values) -> Vec<Value> {
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(),
-        "spec": {"selector": labels(), "ports": [{"name": "metrics", "port": ADMIN_PORT, "targetPort": "admin"}]},
+        "spec": {"selector": labels(), "ports": [
+            {"name": "metrics", "port": ADMIN_PORT, "targetPort": "admin"},
+            {"name": "http", "port": LISTS_PORT, "targetPort": "admin"},
+        ]},
     });
     vec![deployment, service]
 }

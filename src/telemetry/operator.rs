@@ -50,6 +50,7 @@ pub struct Metrics {
     policies: Family<StateLabels, Gauge>,
     classes: Family<StateLabels, Gauge>,
     skew_milliseconds: Gauge,
+    lists_published: Counter,
 }
 
 impl Default for Metrics {
@@ -70,6 +71,7 @@ impl Default for Metrics {
             policies: Family::default(),
             classes: Family::default(),
             skew_milliseconds: Gauge::default(),
+            lists_published: Counter::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("decisions", "Requests answered, by outcome and reason", metrics.decisions.clone());
@@ -97,6 +99,7 @@ impl Default for Metrics {
             "The API server's clock less our own, as a lower bound",
             metrics.skew_milliseconds.clone(),
         );
+        registry.register("revocation_lists_published", "Writes of revocation lists", metrics.lists_published.clone());
         metrics
     }
 }
@@ -116,6 +119,11 @@ impl Metrics {
     pub fn ended(&self, reason: &'static str, proof: &'static str, lag: SignedDuration) {
         self.ended.get_or_create(&EndLabels { reason, proof }).inc();
         self.end_lag_seconds.observe(lag.as_secs_f64().max(0.0));
+    }
+
+    /// The revocation lists of an authority were published.
+    pub fn list_published(&self) {
+        self.lists_published.inc();
     }
 
     /// An API call failed.

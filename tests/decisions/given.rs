@@ -8,8 +8,11 @@ use daypass::{
         class::LabelSelector,
         policy::{AccessPolicySpec, ClusterAccessPolicySpec, ClusterSubject},
     },
-    core::snapshot::{
-        ClassFacts, GuardFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts, Tri,
+    core::{
+        revocation,
+        snapshot::{
+            ClassFacts, GuardFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts, Tri,
+        },
     },
 };
 use jiff::Timestamp;
@@ -195,7 +198,11 @@ fn class(given: Option<GivenClass>) -> Result<ClassFacts, serde_json::Error> {
     over(&mut whole, spec);
     let spec: CredentialClassSpec = serde_json::from_value(whole)?;
     let next_year = || noon() + jiff::SignedDuration::from_hours(24 * 365);
-    Ok(ClassFacts::Ready { spec: Box::new(spec), not_after: not_after.unwrap_or_else(next_year) })
+    // A list that was published as the class says.
+    let crl = spec.x509.as_ref().and_then(|x509| x509.crl.as_ref());
+    let bound = crl.and_then(|crl| revocation::life([&crl.next_update]));
+    let revocation = revocation::of_class(&spec, bound);
+    Ok(ClassFacts::Ready { spec: Box::new(spec), not_after: not_after.unwrap_or_else(next_year), revocation })
 }
 
 impl GivenPod {
@@ -221,6 +228,7 @@ impl GivenPolicy {
             require: spec.require.into_iter().flatten().map(|one| (one.clone(), verdict(&one.name))).collect(),
             ttl: spec.ttl,
             limits: spec.limits,
+            revocation_at_most: spec.revocation.map(|demand| demand.at_most_seconds),
             expires_at: spec.expires_at,
             live: self.live,
             live_of_pod: self.live_per_pod,

@@ -269,7 +269,7 @@ async fn secret(stage: &Stage, asked: &Asked) -> Result<((), String), String> {
     Ok((
         (),
         format!(
-            "Secret shop/{name} held a verified key pair; gone {lag:.1} s after the pod deleted its request\n(its certificate stays valid until {}: there is no revocation list yet, and the lease stays Revoking until then)",
+            "Secret shop/{name} held a verified key pair; gone {lag:.1} s after the pod deleted its request\n(its certificate stays valid until {}: its class publishes no revocation list, and the lease stays Revoking until then)",
             credential.expires_at
         ),
     ))

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use serde::Serialize;
 
 use crate::{
-    api::{AccessRequest, Delivery, RequestState},
+    api::{AccessRequest, Delivery, RequestState, request::RevocationKind},
     core::decide::BACKDATE,
 };
 
@@ -139,10 +139,15 @@ fn life(request: &AccessRequest) -> Life {
     }
 }
 
-/// The end of the certificate itself. A grant that was shortened ends before it, and the status then tells the end of the grant alone.
+/// The end of the certificate itself, where the status tells it. A grant that was shortened ends before it, and the status then tells the end
+/// of the grant alone.
 pub fn not_after(request: &AccessRequest) -> Option<Timestamp> {
     let credential = request.status.as_ref()?.credential.as_ref()?;
-    let life = SignedDuration::from_secs(credential.revocation.bound_seconds);
+    let life = match credential.revocation.kind {
+        // Of one that could not be taken back the bound is its life.
+        RevocationKind::ExpiryOnly => SignedDuration::from_secs(credential.revocation.bound_seconds),
+        RevocationKind::Bounded => return None,
+    };
     Some(credential.not_before.checked_add(BACKDATE).ok()?.checked_add(life).ok()?.max(credential.expires_at))
 }
 

@@ -15,7 +15,7 @@ use kube::{
 use super::{Writer, post};
 use crate::{
     api::LABEL_CA,
-    cluster::{ApiError, client::call},
+    cluster::{ApiError, client::call, lists::ListsRecord},
     secret::Secret,
 };
 
@@ -65,6 +65,15 @@ impl Writer {
         match version {
             None => call(self.config_maps().create(&post(), &map)).await,
             Some(_) => call(self.config_maps().replace(name, &post(), &map)).await,
+        }
+    }
+
+    /// Publishes the revocation lists of an authority: created if the record has no version, else replaced if they still are at that version.
+    pub async fn put_lists(&self, lists: &ListsRecord) -> Result<ConfigMap, ApiError> {
+        let map = lists.to_config_map();
+        match lists.resource_version {
+            None => call(self.config_maps().create(&post(), &map)).await,
+            Some(_) => call(self.config_maps().replace(&lists.key.name, &post(), &map)).await,
         }
     }
 

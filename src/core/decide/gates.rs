@@ -12,7 +12,7 @@ use super::super::{
     matching::{self, Match},
     snapshot::{ClassFacts, GuardFacts, PodFacts, Snapshot},
 };
-use crate::api::{CredentialClassSpec, Delivery, DenialReason, Requester, Ttl};
+use crate::api::{CredentialClassSpec, Delivery, DenialReason, Requester, Ttl, request::Revocation};
 
 /// A request created less than this after the guard came into force is not trusted: an API server may admit by rules that are as old.
 pub const GUARD_SETTLES: SignedDuration = SignedDuration::from_secs(2);
@@ -35,6 +35,8 @@ pub(super) struct Ask<'a> {
     pub class_max: Duration,
     /// End of the certificate authority, in whole seconds.
     pub not_after: Timestamp,
+    /// How its credentials can be taken back.
+    pub revocation: &'a Revocation,
     /// Whole seconds until then, at least one.
     pub left: Duration,
     /// Lifetime that the request names.
@@ -134,7 +136,7 @@ fn pod(requester: &Requester, service_account: &str, snapshot: &Snapshot) -> Gat
 fn class(snapshot: &Snapshot) -> Gate<Ask<'_>> {
     let name = &snapshot.request.spec.class_name;
     let unavailable = |message: String| deny(DenialReason::ClassUnavailable, Some(RETRY_CLASS), message);
-    let (spec, ca_end) = match &snapshot.class {
+    let (spec, ca_end, revocation) = match &snapshot.class {
         ClassFacts::Absent => {
             return unavailable(format!("there is no CredentialClass {name}: check spec.className, or ask the platform team for it"));
         }
@@ -142,10 +144,10 @@ fn class(snapshot: &Snapshot) -> Gate<Ask<'_>> {
         ClassFacts::NotReady { reason, .. } => {
             return unavailable(format!("CredentialClass {name} is not Ready ({reason}): ask again later, or tell the platform team"));
         }
-        ClassFacts::Ready { spec, not_after } => (spec.as_ref(), *not_after),
+        ClassFacts::Ready { spec, not_after, revocation } => (spec.as_ref(), *not_after, revocation),
     };
     allowed(spec, snapshot)?;
-    let ask = read(spec, ca_end, snapshot)?;
+    let ask = read(spec, ca_end, revocation, snapshot)?;
     if ask.left.is_zero() {
         return unavailable(format!(
             "the certificate authority of class {name} has come to its end: ask again later, or tell the platform team"
@@ -186,7 +188,7 @@ fn how_to_ask(offered: Delivery, wanted: Delivery) -> &'static str {
 }
 
 /// Reads every duration once. A schema can be edited, so what it should have refused is refused here.
-fn read<'a>(class: &'a CredentialClassSpec, ca_end: Timestamp, snapshot: &Snapshot) -> Gate<Ask<'a>> {
+fn read<'a>(class: &'a CredentialClassSpec, ca_end: Timestamp, revocation: &'a Revocation, snapshot: &Snapshot) -> Gate<Ask<'a>> {
     let request = &snapshot.request.spec;
     let (Ok(class_default), Ok(class_max)) = (class.ttl.default.parse(), class.ttl.max.parse()) else {
         let message = format!("spec.ttl of CredentialClass {} cannot be read: tell the platform team", request.class_name);
@@ -199,7 +201,7 @@ fn read<'a>(class: &'a CredentialClassSpec, ca_end: Timestamp, snapshot: &Snapsh
     let not_after = whole_seconds(ca_end);
     let left = not_after.duration_since(snapshot.now).as_secs();
     let left = Duration::from_secs(u64::try_from(left).unwrap_or_default());
-    ControlFlow::Continue(Ask { class, class_default, class_max, not_after, left, ttl })
+    ControlFlow::Continue(Ask { class, class_default, class_max, not_after, revocation, left, ttl })
 }
 
 /// The public key that the pod sent: in a CSR, or to seal to.

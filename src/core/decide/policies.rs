@@ -15,7 +15,11 @@ use super::{
     gates::Ask,
     lifetime::{Lifetime, PolicyLifetimes, lifetime},
 };
-use crate::api::{DenialReason, policy::Effect};
+use crate::api::{
+    DenialReason,
+    policy::Effect,
+    request::{Revocation, RevocationKind},
+};
 
 /// Ask again after this when a limit is reached: a lease of the usual few minutes may well have ended.
 const RETRY_LIMIT: Duration = Duration::from_secs(30);
@@ -91,7 +95,8 @@ fn permit(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Finding {
         Tri::Error(problem) => return Finding::DoesNotApply(format!("when failed: {problem}")),
         Tri::True => {}
     }
-    require(policy).or_else(|| limits(policy)).unwrap_or_else(|| Finding::Permits(lifetime(snapshot, ask, policy, lifetimes)))
+    let refused = require(policy).or_else(|| revocation(policy, snapshot, ask)).or_else(|| limits(policy));
+    refused.unwrap_or_else(|| Finding::Permits(lifetime(snapshot, ask, policy, lifetimes)))
 }
 
 /// The verdict of `when`; a policy without one applies, and one that nobody evaluated has failed.
@@ -120,6 +125,30 @@ fn require(policy: &PolicyFacts) -> Option<Finding> {
         message,
         detail: format!("require: {}", details.collect::<Vec<_>>().join("; ")),
     })
+}
+
+/// Whether credentials of the class can be taken back as fast as the policy demands.
+fn revocation(policy: &PolicyFacts, snapshot: &Snapshot, ask: &Ask<'_>) -> Option<Finding> {
+    let detail = too_slow(policy, ask.revocation)?;
+    let (class, seconds) = (&snapshot.request.spec.class_name, ask.revocation.bound_seconds);
+    let message = match ask.revocation.kind {
+        RevocationKind::ExpiryOnly => format!(
+            "credentials of class {class} cannot be taken back before they expire, up to {seconds}s: ask for a class that publishes a \
+             revocation list, or tell the platform team"
+        ),
+        RevocationKind::Bounded => format!(
+            "credentials of class {class} are refused up to {seconds}s after they were taken back, which is later than the policy allows: ask \
+             for another class, or tell the platform team"
+        ),
+    };
+    Some(Finding::Refuses { reason: DenialReason::GateFailed, message, detail })
+}
+
+/// Why what the policy demands is not given, with both numbers.
+pub(super) fn too_slow(policy: &PolicyFacts, revocation: &Revocation) -> Option<String> {
+    let (kind, seconds) = (revocation.kind.as_str(), revocation.bound_seconds);
+    let at_most = policy.revocation_at_most.filter(|at_most| seconds > *at_most)?;
+    Some(format!("revocation.atMostSeconds: {at_most}, and the class is {kind} within {seconds}s"))
 }
 
 fn limits(policy: &PolicyFacts) -> Option<Finding> {
@@ -161,6 +190,7 @@ fn grant(looked: &[(&PolicyFacts, Finding)], ask: &Ask<'_>) -> Option<Verdict> {
         cut_by: lifetime.cut_by.clone(),
         class: Box::new(ask.class.clone()),
         not_after: ask.not_after,
+        revocation: ask.revocation.clone(),
     }))
 }
 

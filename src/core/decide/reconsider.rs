@@ -12,11 +12,12 @@ use super::{
     super::{
         decision::Reconsideration,
         matching::{self, Match, namespace_set},
+        revocation,
         snapshot::{ClassFacts, PolicyFacts, PolicyId, Snapshot, Tri},
     },
     gates::whole_seconds,
     lifetime::PolicyLifetimes,
-    policies::condition,
+    policies::{condition, too_slow},
 };
 use crate::api::{
     CredentialLeaseSpec, EndReason,
@@ -218,6 +219,10 @@ fn standing(policy: &PolicyFacts, snapshot: &Snapshot, lease: &CredentialLeaseSp
         Match::Unknown(why) => return Standing::Unclear(why),
         Match::Yes => {}
     }
+    if let Some(detail) = slow(policy, snapshot, lease) {
+        let told = "credentials of this class are not taken back as fast as the policy demands".to_owned();
+        return Standing::No { told: Some(told), detail };
+    }
     let is = |verdict: Tri| move |(_, found): &&(Requirement, Option<Tri>)| found.as_ref() == Some(&verdict);
     if let Some((failed, _)) = policy.require.iter().find(is(Tri::False)) {
         let told = format!("condition {} does not hold: {}", failed.name, failed.message);
@@ -227,6 +232,15 @@ fn standing(policy: &PolicyFacts, snapshot: &Snapshot, lease: &CredentialLeaseSp
         Some((unevaluated, _)) => Standing::Unclear(format!("condition {} could not be evaluated", unevaluated.name)),
         None => Standing::Permits(lifetimes.max.map(|max| longest(lease, max))),
     }
+}
+
+/// Whether the class, or this very credential, is taken back more slowly than the policy demands. A class that is not Ready says nothing.
+fn slow(policy: &PolicyFacts, snapshot: &Snapshot, lease: &CredentialLeaseSpec) -> Option<String> {
+    let of_class = match &snapshot.class {
+        ClassFacts::Ready { revocation, .. } => too_slow(policy, revocation),
+        _ => None,
+    };
+    of_class.or_else(|| too_slow(policy, &revocation::of_lease(lease)))
 }
 
 /// Selectors and `when` together; an expression that failed or came late is not known.

@@ -5,7 +5,9 @@ use crate::{
     api::{
         Delivery,
         class::NamespaceSet,
+        lease::LeaseCrl,
         policy::{Limits, PolicyTtl},
+        request::{Revocation, RevocationKind},
     },
     core::{
         decide,
@@ -278,4 +280,33 @@ fn what_is_granted_now_is_kept_a_moment_later() {
     world.policies = vec![permit("orders")];
     assert!(matches!(decide(&world).verdict, crate::core::Verdict::Allow(_)));
     unchanged(reconsider(&world, &lease("orders"), NOT_GONE));
+}
+
+#[test]
+fn a_demand_that_the_class_does_not_meet_any_more_ends_the_grant() {
+    let demanding = |at_most| PolicyFacts { revocation_at_most: Some(at_most), ..permit("orders") };
+    // Nothing takes it back, and it lives for ten minutes of the class's fifteen.
+    unchanged(again(|w| w.policies = vec![demanding(900)]));
+    let (reason, message) = ended(again(|w| w.policies = vec![demanding(899)]));
+    assert_eq!(reason, EndReason::PolicyChanged);
+    assert!(message.ends_with("not taken back as fast as the policy demands"), "{message}");
+    unchanged(again(|w| {
+        w.policies = vec![demanding(899)];
+        w.class = ClassFacts::NotReady { reason: "CrlPending".into(), message: "soon".into() };
+    }));
+}
+
+#[test]
+fn a_credential_of_before_its_class_had_a_list_is_as_slow_as_it_was() {
+    let demanding = PolicyFacts { revocation_at_most: Some(60), ..permit("orders") };
+    let fast = world(|w| {
+        w.policies = vec![demanding];
+        if let ClassFacts::Ready { revocation, .. } = &mut w.class {
+            *revocation = Revocation { kind: RevocationKind::Bounded, bound_seconds: 60 };
+        }
+    });
+    assert_eq!(ended(reconsider(&fast, &lease("orders"), NOT_GONE)).0, EndReason::PolicyChanged);
+    let mut with_list = lease("orders");
+    with_list.x509.as_mut().unwrap().crl = Some(LeaseCrl { issuer: "issuer".into(), url: None, bound_seconds: 60 });
+    unchanged(reconsider(&fast, &with_list, NOT_GONE));
 }

@@ -112,7 +112,7 @@ proptest! {
     #[test]
     fn granted_is_within_asked_and_every_ceiling(world in snapshots()) {
         let Verdict::Allow(grant) = decide(&world).verdict else { return Ok(()) };
-        let ClassFacts::Ready { spec, not_after } = &world.class else { panic!("granted by a class that is not Ready") };
+        let ClassFacts::Ready { spec, not_after, revocation } = &world.class else { panic!("granted by a class that is not Ready") };
         let policy = world.policies.iter().find(|policy| policy.id == grant.policy).unwrap();
         prop_assert!(policy.effect == Effect::Permit && policy.broken.is_none());
         prop_assert!(grant.ttl >= Duration::from_secs(1) && grant.ttl.subsec_nanos() == 0);
@@ -123,6 +123,7 @@ proptest! {
         prop_assert!(own.is_none_or(|max| grant.ttl <= max.parse().unwrap()));
         prop_assert!(grant.not_after <= *not_after && world.now + grant.ttl <= grant.not_after);
         prop_assert_eq!(grant.cut_by.is_some(), grant.ttl < grant.asked);
+        prop_assert!(policy.revocation_at_most.is_none_or(|at_most| revocation.bound_seconds <= at_most), "taken back as fast as demanded");
     }
 
     #[test]

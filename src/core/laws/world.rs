@@ -9,8 +9,9 @@ use crate::{
     api::{
         CredentialClassSpec, CredentialLeaseSpec, Delivery, Ttl,
         class::{ClassTtl, LabelSelector, NamespaceSet},
-        lease::LeasePolicy,
+        lease::{LeaseCrl, LeasePolicy, LeaseX509},
         policy::{Effect, Limits, PolicyTtl, Requirement},
+        request::{Revocation, RevocationKind},
     },
     core::{
         decide::Gone,
@@ -70,23 +71,27 @@ pub(super) fn policies() -> impl Strategy<Value = PolicyFacts> {
     let when = prop_oneof![4 => Just(None), 4 => some_tri().prop_map(Some)];
     let require = prop::collection::vec((select(vec!["pinned", "signed"]), tri()), 0..3);
     let broken = prop_oneof![9 => Just(None), 1 => Just(Some("when: unknown root".to_owned()))];
-    let rest = (limits(), option::weighted(0.2, -2..3i64), 0..4u64, 0..3u64);
+    let demand = option::weighted(0.2, select(vec![30i64, 60, 900]));
+    let rest = (limits(), option::weighted(0.2, -2..3i64), 0..4u64, 0..3u64, demand);
     ((id, effect, names, subjects), (when, require, policy_ttls(), broken), rest).prop_map(
-        |((namespace, effect, names, subjects), (when, require, ttl, broken), (limits, expires, live, live_of_pod))| PolicyFacts {
-            id: PolicyId { namespace, name: String::new() },
-            effect,
-            classes: names.into_iter().map(str::to_owned).collect(),
-            subjects,
-            has_when: when.is_some(),
-            when: when.flatten(),
-            require: require.into_iter().map(|(name, verdict)| (requirement(name), verdict)).collect(),
-            ttl,
-            broken,
-            limits,
-            expires_at: expires.map(|seconds| before(-seconds)),
-            live,
-            live_of_pod,
-            ..fixture::permit("p")
+        |((namespace, effect, names, subjects), (when, require, ttl, broken), (limits, expires, live, live_of_pod, revocation_at_most))| {
+            PolicyFacts {
+                id: PolicyId { namespace, name: String::new() },
+                effect,
+                classes: names.into_iter().map(str::to_owned).collect(),
+                subjects,
+                has_when: when.is_some(),
+                when: when.flatten(),
+                require: require.into_iter().map(|(name, verdict)| (requirement(name), verdict)).collect(),
+                ttl,
+                broken,
+                limits,
+                expires_at: expires.map(|seconds| before(-seconds)),
+                live,
+                live_of_pod,
+                revocation_at_most,
+                ..fixture::permit("p")
+            }
         },
     )
 }
@@ -157,7 +162,11 @@ fn classes() -> impl Strategy<Value = ClassFacts> {
         ..fixture::class()
     });
     let not_after = prop_oneof![9 => Just(86_400_000i64), 1 => 0..3000i64, 3 => 1000..900_000i64].prop_map(in_millis);
-    let ready = (spec, not_after).prop_map(|(spec, not_after)| ClassFacts::Ready { spec: Box::new(spec), not_after });
+    let ready = (spec, not_after, select(vec![60, 900, 86_400])).prop_map(|(spec, not_after, bound_seconds)| ClassFacts::Ready {
+        spec: Box::new(spec),
+        not_after,
+        revocation: Revocation { kind: RevocationKind::Bounded, bound_seconds },
+    });
     let not_ready = ClassFacts::NotReady { reason: "CAMissing".into(), message: "no such Secret".into() };
     prop_oneof![30 => ready, 1 => Just(ClassFacts::Absent), 1 => Just(ClassFacts::Unjudged), 2 => Just(not_ready)]
 }
@@ -262,6 +271,10 @@ pub(super) fn lease_of(world: &Snapshot, grant: &crate::core::Grant) -> Credenti
         },
         not_before: floor(world.now) - SignedDuration::from_secs(30),
         expires_at: floor(world.now + grant.ttl.max(Duration::from_secs(1))),
+        x509: Some(LeaseX509 {
+            crl: Some(LeaseCrl { issuer: "issuer".into(), url: None, bound_seconds: grant.revocation.bound_seconds }),
+            ..fixture::lease("x").x509.unwrap()
+        }),
         ..fixture::lease("x")
     }
 }

@@ -184,6 +184,7 @@ mod tests {
             subject: common_name.map(|name| SubjectSpec { common_name: name.into() }),
             dns_names: dns_names.iter().map(|name| (*name).to_owned()).collect(),
             usages: vec![Usage::ClientAuth],
+            crl: None,
         }
     }
 

@@ -12,13 +12,16 @@ mod history;
 mod tests;
 
 use daypass::api::{
-    AccessRequest, CredentialClass, CredentialLease, CredentialLeaseSpec, Delivery, LABEL_REQUEST_UID, Proof, RequestState,
+    AccessRequest, CredentialClass, CredentialLease, CredentialLeaseSpec, Delivery, LABEL_CRL, LABEL_REQUEST_UID, Proof, RequestState,
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use self::{certificate::Leaf, history::History};
+use self::{
+    certificate::{Leaf, is_listed},
+    history::History,
+};
 use crate::Error;
 
 /// Everything that the auditor judges, as it was listed.
@@ -36,6 +39,8 @@ pub struct Sight {
     pub secrets: Vec<Secret>,
     /// The ledger, after the credentials were listed.
     pub after: Vec<CredentialLease>,
+    /// Published revocation lists, after everything else.
+    pub lists: Vec<ConfigMap>,
     /// When everything was listed.
     pub done: Timestamp,
 }
@@ -51,7 +56,9 @@ impl Sight {
         let requests = Api::<AccessRequest>::all(client.clone()).list(&all).await.map_err(Error::api("list requests"))?.items;
         let secrets = Api::<Secret>::all(client.clone()).list(&ours).await.map_err(Error::api("list Secrets"))?.items;
         let after = leases.list(&all).await.map_err(Error::api("list leases"))?.items;
-        Ok(Self { begun, before, classes, requests, secrets, after, done: Timestamp::now() })
+        let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+        let lists = maps.list(&ListParams::default().labels(LABEL_CRL)).await.map_err(Error::api("list revocation lists"))?.items;
+        Ok(Self { begun, before, classes, requests, secrets, after, lists, done: Timestamp::now() })
     }
 }
 
@@ -128,8 +135,8 @@ impl Auditor {
             };
             let what = format!("certificate {} of request {uid}, good until {},", leaf.serial, leaf.not_after);
             match (of_it(&sight.before), of_it(&sight.after)) {
-                (Some(lease), _) | (None, Some(lease)) if lease.is_closed() => {
-                    wrong.push(format!("{what} has only {}, which is Closed", name_of(&lease)))
+                (Some(lease), _) | (None, Some(lease)) if lease.is_closed() && !is_listed(&sight.lists, &leaf.serial) => {
+                    wrong.push(format!("{what} is on no revocation list and has only {}, which is Closed", name_of(&lease)))
                 }
                 (None, None) | (Some(_), None) => wrong.push(format!("{what} has no lease")),
                 _ => {}
@@ -149,6 +156,12 @@ impl Auditor {
         match status.proof {
             Some(Proof::NotAfterPassed) if status.closed_time.is_none_or(|closed| closed < not_after) || sight.done < not_after => {
                 wrong.push(format!("{what} was closed at {:?}, before {not_after}, the end of its certificate", status.closed_time));
+            }
+            Some(Proof::CRLPublished)
+                if sight.done < not_after && !lease.spec.serial().is_some_and(|serial| is_listed(&sight.lists, serial)) =>
+            {
+                let serial = lease.spec.serial().unwrap_or_default();
+                wrong.push(format!("{what} was closed as listed, but {serial} is on no revocation list"));
             }
             Some(Proof::NeverReleased) if self.history.was_released(&lease.spec.request_uid) => {
                 wrong.push(format!("{what} was closed as never released, but its certificate was seen"));

@@ -108,9 +108,9 @@ pub async fn get(address: &str, path: &str) -> Result<(u16, String), Error> {
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(address).await?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes()).await?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text).await?;
-        Ok(text)
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = exchange.await.map_err(Error::file(format!("GET {path} at {address}")))?;
     let status = text.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();

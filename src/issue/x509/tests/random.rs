@@ -70,6 +70,7 @@ proptest! {
             subject: Some(SubjectSpec { common_name }),
             dns_names: vec![dns],
             usages: vec![Usage::ClientAuth],
+            crl: None,
         };
         let requester = Requester {
             username: format!("system:serviceaccount:{namespace}:{account}"),

@@ -1,8 +1,21 @@
 //! What a certificate says, read with a parser that is not the operator's own code.
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, pem::PemObject};
-use x509_parser::prelude::{FromDer, GeneralName, X509CertificationRequest};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, GeneralName, X509CertificationRequest};
+
+/// Whether a serial number in hex is on one of these published revocation lists.
+pub(super) fn is_listed(lists: &[ConfigMap], serial: &str) -> bool {
+    let lists = lists.iter().flat_map(|map| map.binary_data.iter().flatten()).filter(|(key, _)| key.ends_with(".crl"));
+    lists.into_iter().any(|(_, list)| {
+        let Ok((_, list)) = CertificateRevocationList::from_der(&list.0) else { return false };
+        list.iter_revoked_certificates().any(|one| {
+            let listed: String = one.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+            listed.trim_start_matches('0') == serial.trim_start_matches('0')
+        })
+    })
+}
 
 /// The first certificate of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,11 @@ use daypass::api::{
     lease::{CredentialLeaseStatus, LeaseState},
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Time};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ConfigMap, Secret},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
@@ -105,6 +109,7 @@ fn world() -> World {
         requests: vec![by_csr, by_secret],
         secrets: vec![secret(&certificate(&keys[1], &Saying::default()), &keys[1].serialize_pem())],
         after: leases,
+        lists: vec![],
         done: second(-60),
     };
     World { sight, keys }
@@ -199,7 +204,7 @@ fn a_certificate_outlives_its_request_but_not_its_lease() {
     world.sight.secrets.clear();
     assert_eq!(auditor.judge(&world.sight), Vec::<String>::new());
     world.close(Proof::NotAfterPassed, second(-60));
-    finds(&auditor.judge(&world.sight), "has only CredentialLease /lease-c, which is Closed");
+    finds(&auditor.judge(&world.sight), "is on no revocation list and has only CredentialLease /lease-c, which is Closed");
     (world.sight.before, world.sight.after) = (vec![], vec![]);
     finds(&auditor.judge(&world.sight), "request c, good until 2030-01-02T00:00:00Z, has no lease");
 }
@@ -324,4 +329,36 @@ fn what_is_left_at_the_end_is_found() {
         &auditor().judge_the_end(&unfinished.sight),
         "Secret shop/daypass-s is the reserve of AccessRequest shop/s, which is Denied without a lease",
     );
+}
+
+#[test]
+fn what_was_closed_as_listed_is_on_a_published_list() {
+    let mut world = world();
+    world.state(RequestState::Ended);
+    world.sight.secrets.clear();
+    world.close(Proof::CRLPublished, second(-60));
+    finds(&auditor().judge(&world.sight), "was closed as listed, but 07 is on no revocation list");
+    world.sight.lists = vec![list(8)];
+    finds(&auditor().judge(&world.sight), "was closed as listed, but 07 is on no revocation list");
+    world.sight.lists = vec![list(7)];
+    assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
+}
+
+/// A published list with one serial number.
+fn list(serial: u8) -> ConfigMap {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let issuer = rcgen::Issuer::new(rcgen::CertificateParams::default(), key);
+    let date = |day| rcgen::date_time_ymd(2030, 1, day);
+    let revoked =
+        rcgen::RevokedCertParams { serial_number: vec![serial].into(), revocation_time: date(1), reason_code: None, invalidity_date: None };
+    let list = rcgen::CertificateRevocationListParams {
+        this_update: date(1),
+        next_update: date(2),
+        crl_number: 1u64.into(),
+        issuing_distribution_point: None,
+        revoked_certs: vec![revoked],
+        key_identifier_method: rcgen::KeyIdMethod::Sha256,
+    };
+    let der = list.signed_by(&issuer).unwrap().der().to_vec();
+    ConfigMap { binary_data: Some([("issuer.crl".to_owned(), ByteString(der))].into()), ..ConfigMap::default() }
 }
