@@ -5,4 +5,5 @@ mod managed;
 mod roots;
 mod unusable;
 
-pub use roots::published;
+pub use managed::{as_operator, edited};
+pub use roots::{list_signer, published};

@@ -12,7 +12,7 @@ use std::{
 use daypass::api::CredentialLease;
 use jiff::{SignedDuration, Timestamp};
 use rcgen::PublicKeyData;
-use rustls::pki_types::{CertificateDer, UnixTime, pem::PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime, pem::PemObject};
 use x509_parser::{extensions::GeneralName, prelude::*};
 
 /// What a verifier is handed: the chain of its peer, and the roots that it trusts.
@@ -52,6 +52,39 @@ pub fn accepted(handed: Handed<'_>, at: Timestamp) -> Result<(), String> {
     let rustls = rustls_accepts(handed, at);
     if let Some(openssl) = openssl_accepts(handed, at) {
         assert_eq!(openssl.is_ok(), rustls.is_ok(), "openssl: {openssl:?}; rustls: {rustls:?}");
+    }
+    rustls
+}
+
+/// The same for a verifier that also has these revocation lists, in PEM. A certificate that is on one is `revoked`.
+pub fn accepted_with_lists(handed: Handed<'_>, lists: &str, at: Timestamp) -> Result<(), String> {
+    let (chain, roots) = (certificates(handed.chain), certificates(handed.roots));
+    let anchors: Vec<_> = roots.iter().map(|root| webpki::anchor_from_trusted_cert(root).unwrap()).collect();
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(at.as_second() as u64));
+    let ders: Vec<_> = CertificateRevocationListDer::pem_slice_iter(lists.as_bytes()).map(Result::unwrap).collect();
+    let crls: Vec<webpki::CertRevocationList<'_>> =
+        ders.iter().map(|der| webpki::BorrowedCertRevocationList::from_der(der).unwrap().into()).collect();
+    let crls: Vec<&webpki::CertRevocationList<'_>> = crls.iter().collect();
+    let options = webpki::RevocationOptionsBuilder::new(&crls).unwrap().with_depth(webpki::RevocationCheckDepth::EndEntity);
+    let options = options.with_expiration_policy(webpki::ExpirationPolicy::Enforce).build();
+    let usage = webpki::KeyUsage::client_auth();
+    let rustls = webpki::EndEntityCert::try_from(&chain[0])
+        .and_then(|leaf| {
+            leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &anchors, &chain[1..], time, usage, Some(options), None).map(drop)
+        })
+        .map_err(|error| if error == webpki::Error::CertRevoked { "revoked".into() } else { format!("{error:?}") });
+    let files = Files::new();
+    files.write("roots.pem", handed.roots).write("chain.pem", handed.chain).write("lists.pem", lists);
+    let at = at.as_second().to_string();
+    let arguments = ["verify", "-x509_strict", "-crl_check", "-CRLfile", "lists.pem", "-attime", &at, "-purpose", "sslclient"];
+    let arguments = [&arguments[..], &["-CAfile", "roots.pem", "-untrusted", "chain.pem", "chain.pem"]].concat();
+    match files.openssl(&arguments) {
+        Ok(said) => {
+            let said = said.map(drop).map_err(|said| if said.contains("certificate revoked") { "revoked".to_owned() } else { said });
+            assert_eq!(said.is_ok(), rustls.is_ok(), "openssl: {said:?}; rustls: {rustls:?}");
+            assert!(rustls != Err("revoked".into()) || said == rustls, "openssl: {said:?}");
+        }
+        Err(_) => eprintln!("skipped what openssl would judge: it is not installed"),
     }
     rustls
 }

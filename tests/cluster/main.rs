@@ -26,5 +26,6 @@ mod pods;
 mod postgres;
 mod recipes;
 mod revoke;
+mod revocation;
 mod sealing;
 mod tokens;

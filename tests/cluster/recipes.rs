@@ -15,3 +15,5 @@ mod postgresql;
 mod secret;
 mod sidecar;
 mod users;
+
+pub use nginx::program as nginx_program;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use daypass::api::{
-    AccessRequest, Condition, CredentialLease, RequestState,
+    AccessRequest, Condition, CredentialLease, Proof, RequestState,
     condition::ConditionStatus,
     lease::LeaseState,
     request::{DecisionStatus, EndedStatus},
@@ -215,6 +215,21 @@ impl<'s> Scene<'s> {
         assert_eq!((status.state, status.reason), (Some(LeaseState::Closed), Some(ended.reason)));
         assert_eq!((status.proof, status.closed_time), (ended.proof, ended.verified_time));
         assert!(ended.verified_time.unwrap() >= granted.lease.spec.not_after(), "nothing is called dead while verifiers accept it");
+        ended
+    }
+
+    /// Waits until a grant that ended early is proven dead by the revocation list of its class, and returns how it ended.
+    pub async fn taken_back(&self, granted: &Granted) -> EndedStatus {
+        let request = self.request_when(granted, "taken back", SOON, |request| request.state() == RequestState::Ended).await;
+        let ended = request.status.unwrap().ended.unwrap();
+        let lease = self.leases().get(&granted.lease.name_any()).await.unwrap();
+        let status = lease.status.unwrap();
+        assert_eq!((status.state, status.reason), (Some(LeaseState::Closed), Some(ended.reason)));
+        assert_eq!((ended.proof, status.proof), (Some(Proof::CRLPublished), ended.proof));
+        let dead = ended.verified_time.unwrap();
+        assert!(dead < granted.lease.spec.not_after() && Some(dead) == status.closed_time, "before its own end");
+        let bound = granted.lease.spec.crl().unwrap().bound_seconds;
+        assert!(ended.message.contains(&format!("refuse it within {bound}s")), "{}", ended.message);
         ended
     }
 

@@ -62,7 +62,7 @@ async fn a_root_is_followed_by_the_next_under_load_and_both_are_trusted_until_th
     let first = scene.granted("5m").await.request.status.unwrap().credential.unwrap();
 
     // The next root is made and published, and signs nothing yet.
-    let next = edited(&operator, &here.stage, "the next root to be published", |data| {
+    let next = edited(&operator, &here.stage, "daypass-ca-rotating", "the next root to be published", |data| {
         let since = data.get_mut("next-since")?;
         // Published long enough ago for every verifier to have read it.
         *since = text(&(Timestamp::now() - SignedDuration::from_mins(6)).to_string());
@@ -108,7 +108,7 @@ async fn a_root_is_followed_by_the_next_under_load_and_both_are_trusted_until_th
     }
 
     // Sixteen minutes later the last leaf of the old one is dead.
-    edited(&operator, &here.stage, "the old root to be retired", |data| {
+    edited(&operator, &here.stage, "daypass-ca-rotating", "the old root to be retired", |data| {
         let retired = String::from_utf8(data.get("retired.pem")?.0.clone()).unwrap();
         let (date, certificate) = retired.split_once('\n')?;
         let until: Timestamp = date.strip_prefix("retired-until: ")?.parse().unwrap();
@@ -126,7 +126,7 @@ async fn a_root_is_followed_by_the_next_under_load_and_both_are_trusted_until_th
 }
 
 /// The Secrets of the operator's namespace with its name, groups and rights: nobody else may write what it keeps there.
-fn as_operator(stage: &Stage) -> Api<Secret> {
+pub fn as_operator(stage: &Stage) -> Api<Secret> {
     let home = &stage.operator_name().namespace;
     let groups = ["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{home}"), "system:authenticated".to_owned()];
     let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
@@ -135,15 +135,21 @@ fn as_operator(stage: &Stage) -> Api<Secret> {
 }
 
 /// Waits until the authority's Secret lets itself be edited like this, as if time had passed.
-async fn edited<T>(operator: &Api<Secret>, stage: &Stage, what: &str, edit: impl Fn(&mut BTreeMap<String, ByteString>) -> Option<T>) -> T {
+pub async fn edited<T>(
+    operator: &Api<Secret>,
+    stage: &Stage,
+    secret: &str,
+    what: &str,
+    edit: impl Fn(&mut BTreeMap<String, ByteString>) -> Option<T>,
+) -> T {
     let (operator, edit) = (operator.clone(), &edit);
     devcluster::wait::until(what, SOON, || {
         let operator = operator.clone();
         async move {
-            let mut held = secrets(stage).get("daypass-ca-rotating").await.unwrap();
+            let mut held = secrets(stage).get(secret).await.unwrap();
             held.metadata.managed_fields = None;
             let found = edit(held.data.as_mut()?)?;
-            operator.replace("daypass-ca-rotating", &PostParams::default(), &held).await.ok().map(|_| found)
+            operator.replace(secret, &PostParams::default(), &held).await.ok().map(|_| found)
         }
     })
     .await

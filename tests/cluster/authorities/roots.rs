@@ -34,6 +34,13 @@ pub fn root(name: &str, seconds: i64) -> Ca {
     Ca::self_signed(parameters(name, seconds), KeyPair::generate().unwrap()).unwrap()
 }
 
+/// The same, allowed to sign revocation lists.
+pub fn list_signer(name: &str, seconds: i64) -> Ca {
+    let mut parameters = parameters(name, seconds);
+    parameters.key_usages.push(KeyUsagePurpose::CrlSign);
+    Ca::self_signed(parameters, KeyPair::generate().unwrap()).unwrap()
+}
+
 /// Puts a Secret of type kubernetes.io/tls into the operator's namespace, as a platform team would.
 pub async fn bring(stage: &Stage, name: &str, certificate: &str, key: &str, roots: Option<&str>) {
     let bytes = |text: &str| ByteString(text.as_bytes().to_vec());

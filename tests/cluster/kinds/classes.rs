@@ -31,7 +31,8 @@ fn specs() -> Vec<Case> {
         taken(
             "only what has no default",
             spec(json!({"ttl": null, "delivery": null, "allowedNamespaces": null, "delegateTo": null,
-                        "x509": {"ca": {"managed": {"name": null}}, "subject": null, "dnsNames": null, "usages": null}})),
+                        "x509": {"ca": {"managed": {"name": null}}, "subject": null, "dnsNames": null, "usages": null,
+                                 "crl": {"url": null, "nextUpdate": null}}})),
         ),
         taken("a default of the max", ttl(json!("15m"), json!("15m"))),
         taken("the same in other words", ttl(json!("900s"), json!("15m"))),
@@ -48,7 +49,23 @@ fn specs() -> Vec<Case> {
             "spec.ttl",
             "ttl.default must not be longer than ttl.max",
         ),
-        refused("a max beyond 15m", ttl(json!("10m"), json!("15m1s")), "spec", "ttl.max must be at most 15m"),
+        refused(
+            "a max beyond 15m without a list",
+            spec(json!({"ttl": {"max": "15m1s"}, "x509": {"crl": null}})),
+            "spec",
+            "ttl.max must be at most 15m: without x509.crl",
+        ),
+        taken("a max of 15m without a list", spec(json!({"ttl": {"max": "15m"}, "x509": {"crl": null}}))),
+        taken("a day with a list", ttl(json!("10m"), json!("24h"))),
+        refused(
+            "a list that is good for less than a minute",
+            x509(json!({"crl": {"nextUpdate": "59s"}})),
+            "spec.x509.crl",
+            "nextUpdate must be at least 60s",
+        ),
+        taken("a list that is good for a minute", x509(json!({"crl": {"nextUpdate": "1m"}}))),
+        refused("a list by FTP", x509(json!({"crl": {"url": "ftp://host/list"}})), "spec.x509.crl.url", "should match"),
+        refused("a list behind a blank", x509(json!({"crl": {"url": "http://host/a list"}})), "spec.x509.crl.url", "should match"),
         refused("a default of 0", ttl(json!("0s"), json!("15m")), "spec.ttl.default", TTL),
         refused("a negative default", ttl(json!("-1s"), json!("15m")), "spec.ttl.default", "should match"),
         refused("words", ttl(json!("10m"), json!("soon")), "spec.ttl.max", "should match"),
@@ -156,4 +173,5 @@ async fn what_a_class_leaves_out_is_filled_in_for_all_to_read() {
     assert_eq!(filled["spec"]["delivery"], Value::Null, "what leaves nothing readable behind; a Secret has to be asked for aloud");
     assert_eq!(filled["spec"]["x509"]["ca"], json!({"managed": {"name": "default"}}));
     assert_eq!(filled["spec"]["x509"]["usages"], json!(["ClientAuth"]));
+    assert_eq!(filled["spec"]["x509"].get("crl"), None, "a list has to be asked for");
 }

@@ -8,7 +8,7 @@ use super::{
     trial::{Case, every_rule_is_tried, refused, taken, verdict},
 };
 
-const PERMIT_ONLY: &str = "require, ttl and limits belong to effect Permit";
+const PERMIT_ONLY: &str = "require, ttl, limits and revocation belong to effect Permit";
 
 fn spec(spec: Value) -> Value {
     json!({"spec": spec})

@@ -46,6 +46,7 @@ pub fn lease(namespace: &str) -> Value {
             "x509": {
                 "ca": "default", "serial": "0a", "uri": "spiffe://shop.example/ns/shop/sa/orders", "commonName": "orders",
                 "dnsNames": ["orders.shop.svc"], "notAfter": "2026-11-24T10:15:00Z",
+                "crl": {"issuer": "0a1b", "url": "http://daypass.daypass-system/crl/default.crl", "boundSeconds": 60},
             },
             "notBefore": "2026-11-24T10:00:00Z", "expiresAt": "2026-11-24T10:15:00Z",
         },
@@ -81,6 +82,7 @@ pub fn class() -> Value {
             "x509": {
                 "ca": {"managed": {"name": "orders"}}, "trustDomain": "shop.example", "subject": {"commonName": "{serviceAccount}"},
                 "dnsNames": ["{serviceAccount}.{namespace}.svc"], "usages": ["ClientAuth"],
+                "crl": {"url": "http://daypass.daypass-system/crl/default.crl", "nextUpdate": "60s"},
             },
         },
     })
@@ -110,7 +112,8 @@ pub fn cluster_policy() -> Value {
             "effect": "Permit",
             "subjects": [{"namespaces": ["shop"], "serviceAccountNames": ["orders"], "podSelector": {"matchLabels": {"app": "orders"}}}],
             "classes": ["orders-db"], "when": "true", "require": [{"name": "pinned", "expression": "true", "message": "pin images by digest"}],
-            "ttl": {"default": "10m", "max": "20m"}, "limits": {"live": 20, "livePerPod": 2}, "expiresAt": "2027-01-31T00:00:00Z",
+            "ttl": {"default": "10m", "max": "20m"}, "limits": {"live": 20, "livePerPod": 2}, "revocation": {"atMostSeconds": 60},
+            "expiresAt": "2027-01-31T00:00:00Z",
         },
     })
 }

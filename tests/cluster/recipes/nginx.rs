@@ -28,7 +28,7 @@ const EVERY: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn nginx_serves_every_visitor_while_its_certificate_is_renewed_twice() {
-    let Some(nginx) = nginx() else { return };
+    let Some(nginx) = program() else { return };
     let here = shared();
     applied(&here, "nginx.md").await;
     let mut pod = Hosted::take(&here, "web").await;
@@ -153,14 +153,14 @@ fn serials(visits: &[Visit]) -> Vec<String> {
 }
 
 /// Where nginx is. A machine without it is told so; in CI it has to be there.
-fn nginx() -> Option<PathBuf> {
+pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Debian keeps it where only root looks.
     let places = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
     let found = places.map(|directory| directory.join("nginx")).find(|program| program.exists());
     assert!(found.is_some() || std::env::var_os("CI").is_none(), "nginx is not installed: apt-get install nginx");
     if found.is_none() {
-        eprintln!("nginx is not installed: its recipe is NOT run (apt-get install nginx)");
+        eprintln!("nginx is not installed: its tests are NOT run (apt-get install nginx)");
     }
     found
 }
