@@ -16,7 +16,9 @@ use crate::{
         guard::{self, Guard, spec_hash},
         identity::{self, OwnToken},
     },
-    controller::{Operator, Settings, classes::Classes, lists::Lists, notes::Notes, policies::Policies, queue::Queue, slots::Slots, tokens::Tokens},
+    controller::{
+        Operator, Settings, classes::Classes, lists::Lists, notes::Notes, policies::Policies, queue::Queue, slots::Slots, tokens::Tokens,
+    },
     expr::Expressions,
     install::{OperatorName, guard as shipped},
     telemetry::Metrics,

@@ -39,6 +39,7 @@ pub async fn drain(args: DrainArgs, tell: impl Fn(&str) + Send + Sync + 'static)
 
     let mut tasks = JoinSet::new();
     tasks.spawn(named("the watches", operator.clone().watch_everything(ground.client()?)));
+    tasks.spawn(named("the revocation lists", operator.clone().publish_lists()));
     tasks.spawn(named("the sweeper", operator.clone().sweep()));
     let (leases, workers, worker) = (operator.leases.clone(), operator.settings.workers, operator.clone());
     tasks.spawn(named("the lease loop", async move { leases.serve(workers, move |name| worker.clone().reconcile_lease(name)).await }));

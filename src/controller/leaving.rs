@@ -137,7 +137,9 @@ impl Operator {
         let (spec, name) = (&lease.spec, lease.name_any());
         let secret_is_gone = spec.secret.is_none() || self.notes.secret_gone(&name);
         let token_is_taken_back = spec.token.as_ref().is_none_or(|token| !token.revocable && self.tokens.bound_is_gone(&name));
-        lease.state() == Some(LeaseState::Revoking) && secret_is_gone && token_is_taken_back
+        // A list of revoked certificates ends it sooner than time does.
+        let no_list = spec.crl().is_none();
+        lease.state() == Some(LeaseState::Revoking) && no_list && secret_is_gone && token_is_taken_back
     }
 
     fn stands(&self, lease: &CredentialLease) -> Open {

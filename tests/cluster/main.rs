@@ -25,7 +25,7 @@ mod plugin;
 mod pods;
 mod postgres;
 mod recipes;
-mod revoke;
 mod revocation;
+mod revoke;
 mod sealing;
 mod tokens;
