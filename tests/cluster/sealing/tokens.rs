@@ -6,9 +6,10 @@ use daypass::api::AccessRequest;
 use devcluster::{supervisor::Process, wait};
 use jiff::SignedDuration;
 use kube::{Api, ResourceExt};
+use serde_json::json;
 use stage::{Mount, Pod, Stage};
 
-use super::{grant, in_pod, pending};
+use super::{grant, in_pod, key, pending};
 use crate::{kinds::quiet, scene::SOON, support::daypass};
 
 const SECONDS: SignedDuration = SignedDuration::from_secs(9);
@@ -105,4 +106,38 @@ async fn a_script_gets_the_files_of_a_token_and_nothing_of_it_on_its_output() {
     });
     assert!(said.code == 0 && !said.out.contains("the-token") && said.out.contains(&granted.name_any()), "{said:?}");
     assert_eq!(std::fs::read_to_string(directory.join("token")).unwrap(), "the-token");
+}
+
+#[tokio::test]
+async fn a_request_that_comes_back_with_another_key_is_given_back_and_said() {
+    let stage = quiet();
+    let namespace = "tokens-rewritten";
+    let pod = stage.pod(namespace, "orders-1", "orders").await.unwrap();
+    let mount = pod.mount(&stage).unwrap();
+    let (_, theirs) = key(&mount.volume, "theirs.pem").await;
+    let object = |kind: &str, spec: serde_json::Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": namespace}, "spec": spec});
+    let rules = json!([{"apiGroups": ["daypass.dev"], "apiVersions": ["*"], "operations": ["CREATE"], "resources": ["accessrequests"]}]);
+    let rewrite = format!(r#"[JSONPatch{{op: "replace", path: "/spec/sealTo", value: "{theirs}"}}]"#);
+    let policy = object(
+        "MutatingAdmissionPolicy",
+        json!({
+            "failurePolicy": "Fail", "reinvocationPolicy": "Never",
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}, "resourceRules": rules,
+            },
+            "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": rewrite}}],
+        }),
+    );
+    stage.platform(policy).await.unwrap();
+    stage.platform(object("MutatingAdmissionPolicyBinding", json!({"policyName": namespace}))).await.unwrap();
+    let directory = mount.volume.join("creds");
+    let args = ["request", "--token-class", "sealed", "--dir", directory.to_str().unwrap(), "--wait", "3s"];
+    // Until the policy is in force nobody answers.
+    let noticed = || async {
+        let said = in_pod(&mount, &args).await;
+        said.err.contains("a request for another key or Secret than was asked for").then_some(said)
+    };
+    let said = wait::until("the other key to be noticed", 2 * SOON, noticed).await.unwrap();
+    assert!(said.code == 1 && said.out.is_empty() && !directory.join("token").exists(), "{said:?}");
+    assert!(requests(&stage, &pod).await.is_empty(), "given back");
 }
