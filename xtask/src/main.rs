@@ -10,6 +10,7 @@ mod generate;
 mod image;
 mod krew;
 mod lent;
+mod listed;
 mod soak;
 mod tour;
 mod verify;

@@ -29,10 +29,26 @@ pub fn webpki(chain: &str, roots: &str) -> Result<(), String> {
 
 /// `openssl verify` accepts it; `None` where openssl is not installed.
 pub fn openssl(chain: &str, roots: &str, directory: &Path) -> Result<Option<String>, String> {
-    let (chain_file, roots_file) = (directory.join("verify-chain.pem"), directory.join("verify-roots.pem"));
+    openssl_says(chain, roots, None, directory)
+}
+
+/// The same with `-crl_check` and these lists (PEM).
+pub fn openssl_with_lists(chain: &str, roots: &str, lists: &str, directory: &Path) -> Result<Option<String>, String> {
+    openssl_says(chain, roots, Some(lists), directory)
+}
+
+fn openssl_says(chain: &str, roots: &str, lists: Option<&str>, directory: &Path) -> Result<Option<String>, String> {
+    let (chain_file, roots_file, lists_file) =
+        (directory.join("verify-chain.pem"), directory.join("verify-roots.pem"), directory.join("verify-lists.pem"));
     std::fs::write(&chain_file, chain).and_then(|()| std::fs::write(&roots_file, roots)).map_err(|e| e.to_string())?;
-    let output = Command::new("openssl")
-        .args(["verify", "-purpose", "sslclient", "-x509_strict", "-CAfile"])
+    let mut command = Command::new("openssl");
+    command.args(["verify", "-purpose", "sslclient", "-x509_strict"]);
+    if let Some(lists) = lists {
+        std::fs::write(&lists_file, lists).map_err(|e| e.to_string())?;
+        command.args(["-crl_check", "-CRLfile"]).arg(&lists_file);
+    }
+    let output = command
+        .arg("-CAfile")
         .arg(&roots_file)
         .arg("-untrusted")
         .arg(&chain_file)
@@ -41,7 +57,7 @@ pub fn openssl(chain: &str, roots: &str, directory: &Path) -> Result<Option<Stri
     match output {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("openssl: {error}")),
-        Ok(output) if output.status.success() => Ok(Some("openssl verify: OK".into())),
+        Ok(output) if output.status.success() => Ok(Some(format!("openssl verify{}: OK", if lists.is_some() { " -crl_check" } else { "" }))),
         Ok(output) => {
             Err(format!("openssl refuses it: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
         }
