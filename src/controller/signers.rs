@@ -23,9 +23,16 @@ use crate::{
 /// What an authority's name begins with if somebody brought it in a Secret.
 const BROUGHT: &str = "secret.";
 
-/// Every signer that was loaded, by the name of its authority: with the UID and the version of the Secret.
+/// The keys of one authority.
+struct Held {
+    /// UID and version of the Secret that they were read from.
+    version: (String, u64),
+    keys: Arc<[Authority]>,
+}
+
+/// Every signer that was loaded, by the name of its authority.
 #[derive(Default)]
-pub struct Signers(Mutex<HashMap<String, ((String, u64), Arc<[Authority]>)>>);
+pub struct Signers(Mutex<HashMap<String, Held>>);
 
 impl Signers {
     /// The keys of an authority; the one that signs certificates now comes first.
@@ -40,10 +47,8 @@ impl Signers {
             return Err(Unavailable { reason: "CaSecretMissing", message, momentary: false });
         };
         let version = (record.object_uid().to_owned(), record.version());
-        let held =
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).get(ca).filter(|(of, _)| *of == version).map(|(_, held)| held.clone());
-        if let Some(held) = held {
-            return Ok(held);
+        if let Some(keys) = self.held(ca, &version) {
+            return Ok(keys);
         }
         let failed = |problem: String| {
             let message = format!("Secret {secret} in namespace {home} cannot sign revocation lists: {problem}");
@@ -68,7 +73,12 @@ impl Signers {
             Some(problem) if loaded.is_empty() => return Err(failed(problem.to_string())),
             _ => loaded.into(),
         };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ca.to_owned(), (version, loaded.clone()));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(ca.to_owned(), Held { version, keys: loaded.clone() });
         Ok(loaded)
+    }
+
+    fn held(&self, ca: &str, version: &(String, u64)) -> Option<Arc<[Authority]>> {
+        let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(ca).filter(|held| held.version == *version).map(|held| held.keys.clone())
     }
 }
