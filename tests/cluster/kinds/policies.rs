@@ -18,7 +18,7 @@ fn spec(spec: Value) -> Value {
 fn terms() -> Vec<Case> {
     const TTL: &str = "must be 1s to 24h, written like 30s, 15m or 1h30m";
     let forbid = |mut terms: Value| {
-        for field in ["require", "ttl", "limits"] {
+        for field in ["require", "ttl", "limits", "revocation"] {
             if terms.get(field).is_none() {
                 terms[field] = Value::Null;
             }
@@ -39,6 +39,7 @@ fn terms() -> Vec<Case> {
         ),
         refused("a Forbid with lifetimes", forbid(json!({"ttl": {"max": "5m"}})), "spec", PERMIT_ONLY),
         refused("a Forbid with limits", forbid(json!({"limits": {"live": 1}})), "spec", PERMIT_ONLY),
+        refused("a Forbid with a demand", forbid(json!({"revocation": {"atMostSeconds": 60}})), "spec", PERMIT_ONLY),
         refused("another effect", spec(json!({"effect": "Allow"})), "spec.effect", "Unsupported value"),
         taken("every class, aloud", spec(json!({"classes": ["*"]}))),
         refused("no classes", spec(json!({"classes": []})), "spec.classes", "should have at least 1 items"),
