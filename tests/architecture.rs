@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rules::{architecture, housekeeping};
+use rules::{architecture, detector, housekeeping};
 use source::Source;
 
 #[test]
@@ -29,12 +29,32 @@ fn dependencies_point_one_way_and_every_power_has_its_home() -> io::Result<()> {
 #[test]
 fn every_file_says_what_it_is_for_and_stays_small() -> io::Result<()> {
     let mut violations = Vec::new();
-    for directory in ["src", "xtask", "tests", "benches"] {
+    for directory in ["src", "frequency", "xtask", "tests", "benches"] {
         for file in rust_files(&root().join(directory))? {
             violations.extend(housekeeping(&name(&file), &fs::read_to_string(&file)?));
         }
     }
     assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn the_frequency_detector_is_pure() -> io::Result<()> {
+    let own = |source: &PathBuf| name(source).trim_start_matches("frequency/").to_owned();
+    let files = rust_files(&root().join("frequency/src"))?;
+    assert!(files.len() > 10, "the checker no longer sees the detector: {files:?}");
+    let sources = files.iter().map(|file| Ok(Source::parse(&own(file), &fs::read_to_string(file)?))).collect::<io::Result<Vec<_>>>()?;
+    let violations = detector(&sources);
+    assert!(violations.is_empty(), "\n{}\n", violations.join("\n"));
+    for (text, expected) in [
+        ("use std::time::Instant;", "std::time::Instant: the detector is pure"),
+        ("use std::collections::HashMap;", "the detector is pure"),
+        ("use jiff::Timestamp;", "jiff::Timestamp: the detector is pure"),
+        ("use crate::lab::theory;", "may not use what measures it"),
+    ] {
+        let violations = detector(&[Source::parse("src/score.rs", text)]);
+        assert!(violations.len() == 1 && violations[0].contains(expected), "`{text}` gave {violations:#?}");
+    }
     Ok(())
 }
 

@@ -71,6 +71,9 @@ const IMPURE: &[&str] = &[
     "std::time::SystemTime",
 ];
 
+/// What the frequency detector may use from outside: the same purity, and what writes its state down.
+const DETECTOR_CRATES: &[&str] = &["std", "serde", "thiserror", "data_encoding"];
+
 /// Something that only some modules may name. The first line that fits a path counts.
 struct Power {
     path: &'static str,
@@ -152,6 +155,30 @@ pub fn architecture(sources: &[Source]) -> Vec<String> {
                 _ => power(module, reference),
             };
             violations.extend(problem.map(|problem| format!("{}:{}: {problem}", source.file, reference.line)));
+        }
+    }
+    violations
+}
+
+/// Every reference of the crate `frequency` that makes it less than pure, or that joins what runs to what measures it. Its files are named from
+/// its own root.
+pub fn detector(sources: &[Source]) -> Vec<String> {
+    let test_modules: BTreeSet<Vec<String>> = sources.iter().flat_map(Source::test_modules).collect();
+    let mut violations = Vec::new();
+    for source in sources {
+        let module = source.module();
+        let is_test = (1..=module.len()).any(|length| test_modules.contains(&module[..length]));
+        let is_lab = module.first().is_some_and(|top| top == "lab");
+        for reference in source.references().iter().filter(|reference| !is_test && !reference.test) {
+            let path = reference.path.join("::");
+            let pure =
+                DETECTOR_CRATES.iter().any(|allowed| is_under(&path, allowed)) && !IMPURE.iter().any(|impure| is_under(&path, impure));
+            let problem = match reference.is_internal() {
+                true if is_under(&path, "crate::lab") && !is_lab => "what runs may not use what measures it",
+                false if !pure && !path.starts_with("clippy::") => "the detector is pure, so that a score can be computed again",
+                _ => continue,
+            };
+            violations.push(format!("frequency/{}:{}: {path}: {problem}", source.file, reference.line));
         }
     }
     violations
