@@ -6,6 +6,7 @@ mod beside;
 mod binary;
 mod cluster;
 mod demo;
+mod frequency;
 mod generate;
 mod image;
 mod krew;
@@ -35,6 +36,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Measure on control planes of its own.
     Bench(bench::BenchArgs),
+    /// Judge the frequency detector on a log.
+    Frequency(frequency::FrequencyArgs),
     /// Renew for half an hour under an application that connects all the time, while the operator is restarted.
     Soak(soak::SoakArgs),
     /// Write crds/, deploy/ and charts/ anew from the Rust source.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => generate::run(&args),
         Command::Krew(args) => report(krew::run(&args)),
         Command::Image(args) => report(image::run(&args)),
+        Command::Frequency(args) => frequency::run(&args).unwrap_or_else(|problem| report(Err(problem))),
         Command::Demo(args) => {
             block_on(async { demo::run(args).await.map(|passed| if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }) })
         }
