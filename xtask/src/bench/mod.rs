@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: figures of performance.md, measured on control planes of its own. Nothing here judges but by the goals written there.
 //!
-//! `agent` is the pod's side; of grants, `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
+//! `frequency` is the detector, on simulated traffic; `agent` is the pod's side; of grants, `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
 //! at, `bare` what Daypass is compared with, `report` what comes out. docs/benchmarks.md says how to read it.
 #![allow(clippy::disallowed_methods, reason = "measures, so it looks at clocks; plays pods, people and the bare client, who all write")]
 
@@ -8,6 +8,7 @@ mod agent;
 mod answers;
 mod bare;
 mod budget;
+mod frequency;
 mod ground;
 mod lag;
 mod machine;
@@ -50,6 +51,8 @@ enum What {
     Grants(GrantsArgs),
     /// The pod's side: first credential, renewals, size, memory, many agents after an outage (about 12 minutes).
     Agent(agent::AgentArgs),
+    /// The frequency detector, on simulated traffic: needs no control plane (about 10 minutes; `--quick` 1).
+    Frequency(frequency::FrequencyArgs),
 }
 
 /// Arguments of `cargo xtask bench grants`.
@@ -89,6 +92,8 @@ pub async fn run(args: BenchArgs) -> Result<(), String> {
         What::Grants(args) => grants(args).await,
         // Here the processes that are measured do all the work.
         What::Agent(args) => agent::run(args).await,
+        // Its arithmetic is optimised in every profile, and it is nobody else's time that it takes.
+        What::Frequency(args) => frequency::run(&args),
     }
 }
 

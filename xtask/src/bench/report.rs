@@ -59,12 +59,15 @@ pub struct Row {
     spread: Option<Spread>,
     goal: Option<Goal>,
     pass: Option<bool>,
+    /// What others reach, or ours without one of its parts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beside: Option<String>,
 }
 
 impl Row {
     /// A figure that was taken once, such as a percentile.
     pub fn once(id: &'static str, measure: impl Into<String>, value: f64, goal: Option<Goal>) -> Self {
-        Self { id, measure: measure.into(), value, spread: None, goal, pass: goal.map(|goal| goal.met(value, None)) }
+        Self { id, measure: measure.into(), value, spread: None, goal, pass: goal.map(|goal| goal.met(value, None)), beside: None }
     }
 
     /// The middle of a sample and its spread.
@@ -72,7 +75,14 @@ impl Row {
         let summary = stats::summary(sample)?;
         let spread = Some(Spread { min: summary.least, max: summary.most });
         let pass = goal.map(|goal| goal.met(summary.median, spread));
-        Some(Self { id, measure: measure.into(), value: summary.median, spread, goal, pass })
+        Some(Self { id, measure: measure.into(), value: summary.median, spread, goal, pass, beside: None })
+    }
+
+    /// With what others reach.
+    #[must_use]
+    pub fn beside(mut self, beside: impl Into<String>) -> Self {
+        self.beside = Some(beside.into());
+        self
     }
 }
 
@@ -108,7 +118,8 @@ impl Report {
 
     /// The table, the notes, and a last line that counts.
     pub fn text(&self, title: &str) -> String {
-        let head = ["id", "measure", "median", "spread", "goal", ""].map(str::to_owned);
+        let beside = if self.rows.iter().any(|row| row.beside.is_some()) { "beside" } else { "" };
+        let head = ["id", "measure", "median", "spread", "goal", "", beside].map(str::to_owned);
         let mut lines = vec![head];
         lines.extend(self.rows.iter().map(|row| {
             let spread = row.spread.map(|s| format!("{} – {}", figure(s.min), figure(s.max))).unwrap_or_default();
@@ -118,10 +129,18 @@ impl Report {
                 Some(false) => "MISSED",
                 None => "",
             };
-            [row.id.to_owned(), row.measure.clone(), figure(row.value), spread, goal, verdict.to_owned()]
+            [
+                row.id.to_owned(),
+                row.measure.clone(),
+                figure(row.value),
+                spread,
+                goal,
+                verdict.to_owned(),
+                row.beside.clone().unwrap_or_default(),
+            ]
         }));
         let widths: Vec<usize> =
-            (0..6).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()).collect();
+            (0..7).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()).collect();
         let mut text = format!("{}\n\n", self.machine);
         for line in &lines {
             let cells: Vec<String> = line
@@ -152,7 +171,7 @@ impl Report {
 }
 
 /// Three significant digits, and no more decimals than that takes.
-fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         v if v == v.trunc() && v < 1e6 => format!("{value:.0}"),
         v if v >= 100.0 => format!("{value:.0}"),
