@@ -55,6 +55,11 @@ pub(crate) struct Channel {
     pub reference: Reference,
 }
 
+/// Learned hours before buckets of an identity that nobody vouches for last longer than an hour.
+const GUESSED_HOURS: f64 = 24.0;
+/// Learned events at which a mean rate that nobody vouched for has half of its weight.
+const GUESS: f64 = 20.0;
+
 /// The decayed number of hours that a cell was learned from, after so many of them: each keeps half its weight for 28 days.
 pub(crate) fn exposure(visits: u8, weekend: bool) -> f64 {
     let keep = keep(weekend);
@@ -143,11 +148,12 @@ impl Channel {
     }
 
     /// Begins an hour: what is expected in it, and how the buckets see it. `frozen` holds the exposures of weekdays and weekends of the
-    /// anchor, if there is one.
-    pub(crate) fn open_hour(&mut self, hour: i64, visits: u8, hours: f64, frozen: Option<[f64; 2]>) {
+    /// anchor, if there is one; without one, `vouched` says whether the prior is more than a guess.
+    pub(crate) fn open_hour(&mut self, hour: i64, visits: u8, hours: f64, frozen: Option<[f64; 2]>, vouched: bool) {
         let cell = cell(hour);
         let learner = self.cell_rate(cell, visits, hours);
         self.learner_rate = Half::new(learner);
+        let mut lean = SHRINKAGE;
         let total = if let Some(exposures) = frozen {
             let rate = f64::from(self.reference.rate) * self.reference.cells[cell].get();
             self.rate = rate as f32;
@@ -155,11 +161,19 @@ impl Channel {
             f64::from(self.reference.events)
         } else {
             self.rate = learner as f32;
-            self.evidence = Half::new(self.counts[cell].get() + SHRINKAGE);
+            if !vouched {
+                // A guess convicts nobody: what it weighs grows with what was seen.
+                lean *= f64::from(self.learned) / (f64::from(self.learned) + GUESS);
+            }
+            self.evidence = Half::new(self.counts[cell].get() + lean);
             self.shape = shape(self.dispersion.clump(self.learned_rate(hours)), self.learned_rate(hours));
             f64::from(self.learned)
         };
-        self.bank.hour(self.evidence.get(), total + SHRINKAGE);
+        if frozen.is_none() && !vouched && hours < GUESSED_HOURS {
+            // What was expected by a guess must not be held against anybody with the weight of what was learned later.
+            self.bank.clear();
+        }
+        self.bank.hour(self.evidence.get(), total + lean);
     }
 
     /// What was learned, as what to be judged by from now on.

@@ -3,7 +3,7 @@
 
 use crate::{
     channel::exposure,
-    detector::{Detector, OPEN_HELD, OPEN_VOID},
+    detector::{Detector, KNOWN, OPEN_HELD, OPEN_VOID},
     settings::HALF_LIFE,
     time::{Time, cell},
 };
@@ -32,8 +32,9 @@ impl Detector {
         let hour = self.now.hour();
         let (visits, hours) = (self.visits[cell(hour)], f64::from(self.hours));
         let frozen = self.is_anchored().then(|| self.exposures.map(crate::small::Half::get));
-        self.raw.open_hour(hour, visits, hours, frozen);
-        self.sessions.open_hour(hour, visits, hours, frozen);
+        let vouched = self.flags & KNOWN != 0;
+        self.raw.open_hour(hour, visits, hours, frozen, vouched);
+        self.sessions.open_hour(hour, visits, hours, frozen, vouched);
     }
 
     /// Learns an hour that waits, if it may be learned.

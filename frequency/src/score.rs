@@ -83,6 +83,10 @@ impl Detector {
     /// The score at the last moment seen, and the tier that it reaches. Deterministic; never NaN.
     pub fn score(&self, settings: &Settings) -> Score {
         let requests = self.score_of(Stream::Requests, settings);
+        if self.is_blind() {
+            // The pause that tells sessions apart follows from the rate, which is a guess.
+            return requests;
+        }
         let sessions = self.score_of(Stream::Sessions, settings);
         let rank = |score: &Score| (score.tier, score.value - score.thresholds.review);
         let (first, second) = (rank(&requests), rank(&sessions));

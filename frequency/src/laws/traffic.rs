@@ -230,3 +230,19 @@ fn an_identity_whose_hours_differ_wildly_is_never_revoked() {
         assert_eq!(run.alarms(&mut detector, until, Tier::Revoke, &settings), []);
     }
 }
+
+#[test]
+fn an_identity_that_nobody_knows_is_not_suspected_of_being_busy() {
+    println!("seed {SEED}");
+    let settings = Settings::default();
+    for scale in [1.0 / 6.0, 1.0, 10.0] {
+        let alarms: usize = (0..10)
+            .map(|series| {
+                let normal = Pattern::Poisson.traffic(&mut Random::new(SEED, series), 336.0, scale);
+                let mut detector = Detector::new(lab::at(0.0), Prior::Unknown);
+                Run::new(&normal, Ablation::Whole).alarms(&mut detector, 336.0, Tier::Review, &settings).len()
+            })
+            .sum();
+        assert!(alarms <= 10, "{alarms} false alarms of ten newcomers with {} an hour in 14 days", 6.0 * scale);
+    }
+}
