@@ -71,7 +71,8 @@ async fn tell(tour: &mut Tour) -> Option<(Stage, Operator)> {
     tour.step("a neighbour's attempt to delete the request is refused", neighbour(&stage, &asked)).await?;
     tour.step("a second grant is delivered as a Secret; given back, the Secret is gone", secret(&stage, &asked)).await?;
     let held = tour.step("a policy that does not compile ends nothing that it gave", listed::broken(&stage, &operator)).await?;
-    tour.step("an edited policy ends the grant: the certificate is on the revocation list", listed::edited(&stage, &operator, &held)).await?;
+    tour.step("an edited policy ends the grant: the certificate is on the revocation list", listed::edited(&stage, &operator, &held))
+        .await?;
     let lent = tour.step("a pod is lent another account's token, sealed to a key of its own", lent::lend(&stage)).await?;
     tour.step("the token is taken back: the API server refuses it", lent::take_back(&stage, &lent)).await?;
     tour.step("the first certificate's time runs out: ended, and proven", expiry(&stage, &asked)).await?;

@@ -70,7 +70,8 @@ pub async fn edited(stage: &Stage, operator: &Operator, held: &Listed) -> Result
         Ok(Some(said)) => return Err(format!("it is called dead, and {said}")),
         Err(said) => said.lines().find(|line| line.contains("revoked")).ok_or(said.clone())?.trim().to_owned(),
     };
-    let columns = stage.cluster.kubectl(["-n", "shop", "get", "dpreq", &held.request.name_any()]).await.map_err(|error| error.to_string())?;
+    let columns =
+        stage.cluster.kubectl(["-n", "shop", "get", "dpreq", &held.request.name_any()]).await.map_err(|error| error.to_string())?;
     let seconds = ended.seconds_to_dead.map(|seconds| format!("{seconds} s")).unwrap_or_default();
     let proof = ended.proof.map(|proof| proof.to_string()).unwrap_or_default();
     Ok((

@@ -47,17 +47,13 @@ fn openssl_says(chain: &str, roots: &str, lists: Option<&str>, directory: &Path)
         std::fs::write(&lists_file, lists).map_err(|e| e.to_string())?;
         command.args(["-crl_check", "-CRLfile"]).arg(&lists_file);
     }
-    let output = command
-        .arg("-CAfile")
-        .arg(&roots_file)
-        .arg("-untrusted")
-        .arg(&chain_file)
-        .arg(&chain_file)
-        .output();
+    let output = command.arg("-CAfile").arg(&roots_file).arg("-untrusted").arg(&chain_file).arg(&chain_file).output();
     match output {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(format!("openssl: {error}")),
-        Ok(output) if output.status.success() => Ok(Some(format!("openssl verify{}: OK", if lists.is_some() { " -crl_check" } else { "" }))),
+        Ok(output) if output.status.success() => {
+            Ok(Some(format!("openssl verify{}: OK", if lists.is_some() { " -crl_check" } else { "" })))
+        }
         Ok(output) => {
             Err(format!("openssl refuses it: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
         }
