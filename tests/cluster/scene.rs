@@ -289,7 +289,7 @@ pub async fn until_ready(stage: &Stage, object: &str) {
 
 /// Waits until `kubectl wait` sees the condition on this generation of the object.
 pub async fn until_condition(stage: &Stage, object: &str, condition: &str) {
-    let waited = stage.cluster.kubectl(["wait", &format!("--for=condition={condition}"), "--timeout=30s", object]).await.unwrap();
+    let waited = stage.cluster.kubectl(["wait", &format!("--for=condition={condition}"), "--timeout=60s", object]).await.unwrap();
     assert!(waited.status.success(), "{object}: {}", String::from_utf8_lossy(&waited.stderr));
 }
 

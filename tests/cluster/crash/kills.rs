@@ -17,7 +17,7 @@ use super::{
 /// Long enough for restarts in the middle of a grant: none has to fail for them.
 const GRANT_TTL: u64 = 20;
 /// Long enough to have every life granted and its end asked for, short enough that all are held before a call is given up.
-const END_TTL: u64 = 7;
+const END_TTL: u64 = 10;
 /// No longer than a call of the operator is waited for.
 const HELD_WITHIN: Duration = Duration::from_secs(5);
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use super::{
 
 /// Long enough that a grant which is tried again does not run out first, on however busy a machine.
 const GRANT_TTL: u64 = 20;
-const END_TTL: u64 = 6;
+const END_TTL: u64 = 12;
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

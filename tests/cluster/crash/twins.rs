@@ -18,7 +18,7 @@ use crate::support::daypass;
 
 /// Lives of each course that both operators go for at once.
 const TOGETHER: usize = 4;
-const TTL: u64 = 7;
+const TTL: u64 = 14;
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

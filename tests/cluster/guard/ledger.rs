@@ -85,7 +85,12 @@ async fn a_person_may_end_a_lease_once_under_their_own_name_and_change_nothing_e
                 json_patch(&path, json!([{"op": "replace", "path": "/spec/policy/name", "value": "x"}])),
                 only(),
             ),
-            case("a serial by update: refused by the schema", &rita, put(&path, moved), invalid("written once")),
+            case(
+                "a serial by update: refused by the schema",
+                &rita,
+                put(&path, moved),
+                invalid("what the certificate of a lease says never changes"),
+            ),
             case("a label: refused", &rita, merge(&path, json!({"metadata": {"labels": {"a": "b"}}})), only()),
             case("an annotation: refused", &rita, merge(&path, json!({"metadata": {"annotations": {"a": "b"}}})), only()),
             case("a finalizer: refused", &rita, merge(&path, json!({"metadata": {"finalizers": ["example.com/f"]}})), only()),

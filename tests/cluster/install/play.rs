@@ -240,7 +240,7 @@ impl Play {
     }
 
     async fn until_ready(&self, object: &str) {
-        let waited = self.stage().cluster.kubectl(["wait", "--for=condition=Ready", "--timeout=30s", object]).await.unwrap();
+        let waited = self.stage().cluster.kubectl(["wait", "--for=condition=Ready", "--timeout=60s", object]).await.unwrap();
         assert!(waited.status.success(), "{object}: {}", String::from_utf8_lossy(&waited.stderr));
     }
 

@@ -88,7 +88,7 @@ async fn a_request_is_current_only_with_its_credential_or_after_a_clean_end() {
     let here = shared();
     here.offer("judged-requests", "asker", json!({})).await;
     let pod = here.stage.pod("judged-requests", "asker-1", "asker").await.unwrap();
-    let request = pod.ask_with_csr("judged-requests", Some("1s"), &Csr::new().unwrap()).await.unwrap();
+    let request = pod.ask_with_csr("judged-requests", Some("6s"), &Csr::new().unwrap()).await.unwrap();
     let active = pod.answer(&request).await.unwrap();
     assert_eq!(judge(&json!(active)).await, "Current");
     let ended = pod.until(&request, "its end", |request| request.state() == RequestState::Ended).await.unwrap();

@@ -186,7 +186,7 @@ async fn what_cannot_work_is_said_before_anything_is_asked_for() {
     let scene = Scene::set(&here.stage, "exec-input").await;
     let container = Container::new(&scene);
     for (args, code, says) in [
-        (&["--env", "KEY=tls.pem", "--", "true"][..], 2, "FILE is one of tls.crt, tls.key, ca.crt, expires-at"),
+        (&["--env", "KEY=tls.pem", "--", "true"][..], 2, "FILE is one of tls.crt, tls.key, ca.crt, token, expires-at"),
         (&["--env", "KEY=db/tls.key", "--", "true"], 2, "no class has its files there"),
         (&["--env", "1KEY=tls.key", "--", "true"], 2, "no name of an environment variable"),
         (&["--ttl", "15", "--", "true"], 2, "written like 30s, 15m or 1h30m"),

@@ -138,6 +138,7 @@ async fn a_request_that_comes_back_with_another_key_is_given_back_and_said() {
         said.err.contains("a request for another key or Secret than was asked for").then_some(said)
     };
     let said = wait::until("the other key to be noticed", 2 * SOON, noticed).await.unwrap();
-    assert!(said.code == 1 && said.out.is_empty() && !directory.join("token").exists(), "{said:?}");
+    // Which failure it is depends on what it was doing when its time was up.
+    assert!(said.code != 0 && said.out.is_empty() && !directory.join("token").exists(), "{said:?}");
     assert!(requests(&stage, &pod).await.is_empty(), "given back");
 }
