@@ -64,7 +64,7 @@ async fn a_token_whose_secret_somebody_deleted_is_said_to_have_been_taken_back()
     let operator = private.stage.operator(&daypass(), OperatorOptions::default()).await.unwrap();
     operator.ready().await.unwrap();
     let lending = Lending::of(&private.stage, "secret").await;
-    let lent = lending.sealed("5m").await;
+    let (lent, sibling) = (lending.sealed("5m").await, lending.sealed("5m").await);
     let bound = lent.lease.spec.token.clone().unwrap().bound_to.name;
     let secrets = lending.secrets("lent");
     let refused_by_admission = secrets.delete(&bound, &Default::default()).await.unwrap_err();
@@ -76,4 +76,6 @@ async fn a_token_whose_secret_somebody_deleted_is_said_to_have_been_taken_back()
     let ended = lending.ended(&lent, Duration::from_secs(70) + CACHED + SOON).await;
     assert_eq!((ended.reason, ended.proof), (EndReason::RevokedByPerson, Some(Proof::TokenRefused)));
     assert!(ended.message.contains("somebody deleted the Secret"), "{ended:?}");
+    // The same look asked about both.
+    assert!(lending.whoami(&sibling.token).await.is_some(), "asking whether a Secret is there deleted it");
 }
