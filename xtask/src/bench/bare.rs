@@ -6,16 +6,24 @@
 use std::sync::Arc;
 
 use daypass::{
-    api::{AccessRequest, CredentialLease, Delivery, LABEL_REQUEST_UID, request::AccessRequestStatus},
-    core::names,
+    api::{
+        AccessRequest, CredentialLease, Delivery, EndReason, LABEL_REQUEST_UID, Proof,
+        lease::{CredentialLeaseStatus, LeaseState},
+        request::AccessRequestStatus,
+    },
+    core::{names, status},
 };
 use devcluster::workload::{self, PodSpec, TokenOptions};
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Pod, Secret},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{Api, Client, ResourceExt, api::PostParams};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, PostParams, Preconditions},
+};
 use stage::NODE;
 use tokio::sync::mpsc;
 
@@ -52,6 +60,13 @@ impl Template {
     }
 }
 
+/// What the bare client granted, as the API server returned it.
+pub struct Bared {
+    request: AccessRequest,
+    lease: CredentialLease,
+    secret: Option<Secret>,
+}
+
 /// The bare client.
 #[derive(Clone)]
 pub struct Bare {
@@ -78,7 +93,7 @@ impl Bare {
         let granted = futures::stream::unfold(asked, async |mut asked| Some((asked.recv().await?, asked)))
             .map(|request| {
                 let bare = self.clone();
-                async move { tokio::spawn(async move { bare.grant(request).await }).await.map_err(|error| error.to_string())? }
+                async move { tokio::spawn(async move { bare.grant(request).await.map(drop) }).await.map_err(|error| error.to_string())? }
             })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>();
@@ -94,7 +109,7 @@ impl Bare {
     }
 
     /// The calls of one grant, one after the other: each needs what the one before returned, or must not happen before it.
-    pub async fn grant(&self, request: AccessRequest) -> Result<(), String> {
+    pub async fn grant(&self, request: AccessRequest) -> Result<Bared, String> {
         let namespace = request.namespace().unwrap_or_default();
         let failed = |what: &'static str| move |error: kube::Error| format!("the bare client's {what}: {error}");
         let (post, template) = (post(), if request.delivery() == Delivery::CSR { &self.csr } else { &self.secret });
@@ -107,14 +122,47 @@ impl Bare {
             None => None,
         };
         let (leases, lease) = (Api::namespaced(self.client.clone(), &self.home), lease(&self.home, &request, template, reserved.as_ref()));
-        patiently(|| leases.create(&post, &lease)).await.map_err(failed("POST of the lease"))?;
+        let lease = patiently(|| leases.create(&post, &lease)).await.map_err(failed("POST of the lease"))?;
         if let Some(reserved) = &reserved {
             let (name, filled) = (reserved.name_any(), secret(&request, template, Some(reserved)));
             patiently(|| secrets.replace(&name, &post, &filled)).await.map_err(failed("PUT of the Secret"))?;
         }
         let requests = Api::<AccessRequest>::namespaced(self.client.clone(), &namespace);
         let (name, answered) = (request.name_any(), active(request, template, reserved.as_ref()));
-        patiently(async || requests.replace_status(&name, &post, &answered).await).await.map_err(failed("PUT of the status")).map(drop)
+        let request =
+            patiently(async || requests.replace_status(&name, &post, &answered).await).await.map_err(failed("PUT of the status"))?;
+        Ok(Bared { request, lease, secret: reserved })
+    }
+
+    /// Deletes the Secret of a grant, as it stands when its end is due.
+    pub async fn delete(&self, bared: &Bared) -> Result<(), String> {
+        let Some(secret) = &bared.secret else { return Ok(()) };
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), &secret.namespace().unwrap_or_default());
+        let params = DeleteParams::background().preconditions(Preconditions { uid: secret.uid(), resource_version: None });
+        let (name, failed) = (secret.name_any(), |error| format!("the bare client's DELETE of the Secret: {error}"));
+        patiently(async || secrets.delete(&name, &params).await).await.map_err(failed).map(drop)
+    }
+
+    /// Writes down the end of a grant, into the lease and then into the request.
+    pub async fn write_end(&self, bared: Bared) -> Result<(), String> {
+        let Bared { mut request, mut lease, .. } = bared;
+        let (post, now) = (post(), Timestamp::now());
+        lease.status = Some(CredentialLeaseStatus {
+            state: Some(LeaseState::Closed),
+            reason: Some(EndReason::Expired),
+            ended_time: Some(lease.spec.expires_at),
+            closed_time: Some(now),
+            proof: Some(Proof::NotAfterPassed),
+            message: Some("its time ran out".into()),
+        });
+        request.status = status::of_lease(&request, &lease, now);
+        let leases = Api::<CredentialLease>::namespaced(self.client.clone(), &self.home);
+        let requests = Api::<AccessRequest>::namespaced(self.client.clone(), &request.namespace().unwrap_or_default());
+        let failed = |what: &'static str| move |error: kube::Error| format!("the bare client's {what}: {error}");
+        let name = lease.name_any();
+        patiently(async || leases.replace_status(&name, &post, &lease).await).await.map_err(failed("PUT of a closed lease"))?;
+        let name = request.name_any();
+        patiently(async || requests.replace_status(&name, &post, &request).await).await.map_err(failed("PUT of an end")).map(drop)
     }
 }
 

@@ -168,17 +168,21 @@ impl Lives {
 
 /// Calls about one request, its lease and its Secret.
 #[derive(Default)]
-struct Calls {
-    answer: u32,
-    end: u32,
-    removal: u32,
-    reads: u32,
+pub struct Calls {
+    /// Writes up to its answer.
+    pub answer: u32,
+    /// Writes from there to its end.
+    pub end: u32,
+    /// Deletes of request and lease.
+    pub removal: u32,
+    /// Everything that only reads.
+    pub reads: u32,
     answered: bool,
 }
 
 impl Calls {
     /// The first write of a request's status is its answer: what is written up to it made the answer, what follows is the end.
-    fn count(&mut self, event: &Event) {
+    pub fn count(&mut self, event: &Event) {
         let removes = event.is("delete", "accessrequests") || event.is("delete", "credentialleases");
         match event.verb.as_str() {
             "get" | "list" | "watch" => self.reads += 1,

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use daypass::{
     api::{AccessRequest, Delivery},
-    install::Values,
+    install::{Account, Values},
 };
 use devcluster::Options;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -56,8 +56,13 @@ pub fn operator_options() -> OperatorOptions {
 impl Ground {
     /// Sets it; with the operator if there is a binary.
     pub async fn set(binary: Option<&Path>) -> Result<Self, String> {
+        Self::set_lending(binary, vec![]).await
+    }
+
+    /// The same, on which tokens of these accounts may be lent as well.
+    pub async fn set_lending(binary: Option<&Path>, service_accounts: Vec<Account>) -> Result<Self, String> {
         let namespaces: Vec<String> = (0..NAMESPACES).map(|n| format!("bench-{n}")).chain(["life".to_owned()]).collect();
-        let values = Values { secret_namespaces: namespaces.clone(), ..Values::default() };
+        let values = Values { secret_namespaces: namespaces.clone(), service_accounts, ..Values::default() };
         let stage = Stage::set(Options::default(), values).await.map_err(|error| error.to_string())?;
         for object in platform(&namespaces) {
             stage.platform(object).await.map_err(|error| error.to_string())?;
@@ -138,7 +143,12 @@ impl Ask {
         if delivery == Delivery::CSR {
             spec["csr"] = Csr::new().map_err(|error| error.to_string())?.pem.into();
         }
-        Ok(Self { batch: batch.to_owned(), spec })
+        Ok(Self::of(batch, spec))
+    }
+
+    /// A request with this spec.
+    pub fn of(batch: &str, spec: Value) -> Self {
+        Self { batch: batch.to_owned(), spec }
     }
 
     /// Several of them.

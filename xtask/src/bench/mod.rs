@@ -1,6 +1,6 @@
 //! `cargo xtask bench`: figures of performance.md, measured on control planes of its own. Nothing here judges but by the goals written there.
 //!
-//! `frequency` is the detector, on simulated traffic; `agent` is the pod's side; of grants, `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
+//! `frequency` is the detector, on simulated traffic; `agent` is the pod's side; `revoke` is the ends; of grants, `throughput` P1 and P5, `budget` P2, `lag` P4 and P7, `standing` P6, P8 and P9; `ground` is what they stand on, `answers` what they look
 //! at, `bare` what Daypass is compared with, `report` what comes out. docs/benchmarks.md says how to read it.
 #![allow(clippy::disallowed_methods, reason = "measures, so it looks at clocks; plays pods, people and the bare client, who all write")]
 
@@ -13,6 +13,7 @@ mod ground;
 mod lag;
 mod machine;
 mod report;
+mod revoke;
 mod standing;
 mod stats;
 mod throughput;
@@ -51,6 +52,8 @@ enum What {
     Grants(GrantsArgs),
     /// The pod's side: first credential, renewals, size, memory, many agents after an outage (about 12 minutes).
     Agent(agent::AgentArgs),
+    /// The ends: seconds to told and to dead by kind, API calls, ten thousand due at once against bare DELETEs (about 20 minutes).
+    Revoke(revoke::RevokeArgs),
     /// The frequency detector, on simulated traffic: needs no control plane (about 10 minutes; `--quick` 1).
     Frequency(frequency::FrequencyArgs),
 }
@@ -88,8 +91,9 @@ const STREAM_TTL: &str = "15s";
 /// Runs a benchmark; that of grants in an optimised build: what asks and what is compared must not be slower than what it measures.
 pub async fn run(args: BenchArgs) -> Result<(), String> {
     match args.what {
-        What::Grants(_) if cfg!(debug_assertions) => Err(again_optimised()),
+        What::Grants(_) | What::Revoke(_) if cfg!(debug_assertions) => Err(again_optimised()),
         What::Grants(args) => grants(args).await,
+        What::Revoke(args) => revoke::run(args).await,
         // Here the processes that are measured do all the work.
         What::Agent(args) => agent::run(args).await,
         // Its arithmetic is optimised in every profile, and it is nobody else's time that it takes.
