@@ -3,13 +3,13 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON, JSONSchemaProps};
 use kube::CustomResourceExt;
 
-use super::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease};
+use super::{AccessLock, AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease};
 
 /// Every CustomResourceDefinition of this version, ready to apply.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut request = AccessRequest::crd();
     default_status_to_pending(&mut request);
-    vec![request, CredentialLease::crd(), CredentialClass::crd(), ClusterAccessPolicy::crd(), AccessPolicy::crd()]
+    vec![request, CredentialLease::crd(), CredentialClass::crd(), ClusterAccessPolicy::crd(), AccessPolicy::crd(), AccessLock::crd()]
 }
 
 /// `status: {state: Pending}` from birth costs no write and makes field selectors and columns work at once.

@@ -249,6 +249,21 @@ pub struct CredentialLeaseStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
+    /// The AccessLock that ended it, if one did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lock: Option<LeaseLock>,
+}
+
+/// The AccessLock that ended a grant: it counts what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseLock {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its UID: a lock placed anew under this name is another.
+    #[schemars(length(min = 1, max = 128))]
+    pub uid: String,
 }
 
 impl CredentialLeaseSpec {

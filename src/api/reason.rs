@@ -95,6 +95,10 @@ pub enum EndReason {
     NodeLost,
     /// A person set `spec.revoke` on the lease.
     RevokedByPerson,
+    /// An AccessLock that a person placed.
+    Locked,
+    /// An AccessLock that the operator placed, because its service account asked as it never did before.
+    AbnormalFrequency,
     /// The request's namespace is terminating.
     NamespaceGone,
     /// Daypass itself is being taken down.
@@ -112,6 +116,8 @@ names!(EndReason {
     PolicyChanged,
     NodeLost,
     RevokedByPerson,
+    Locked,
+    AbnormalFrequency,
     NamespaceGone,
     Drained,
     NotReleased,

@@ -301,6 +301,7 @@ impl Operator {
             closed_time: Some(now.max(ending.time)),
             proof: Some(proof),
             message: Some(crate::api::condition::truncate(&ending.message, 512)),
+            lock: None,
         };
         self.put_lease_status(lease, status).await?;
         let lag = now.duration_since(ending.time);

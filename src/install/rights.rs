@@ -50,6 +50,7 @@ pub const SIGNER: &str = "daypass.dev/x509";
 pub const DEPLOYMENT: &str = super::object::NAME;
 /// Our CustomResourceDefinitions.
 pub const DEFINITIONS: &[&str] = &[
+    "accesslocks.daypass.dev",
     "accesspolicies.daypass.dev",
     "accessrequests.daypass.dev",
     "clusteraccesspolicies.daypass.dev",
@@ -79,6 +80,9 @@ pub const RIGHTS: &[Right] = &[
     everywhere(OURS, "clusteraccesspolicies/status", UPDATE),
     everywhere(OURS, "accesspolicies", READ),
     everywhere(OURS, "accesspolicies/status", UPDATE),
+    // What is locked. The operator may lock, and never unlock: confine narrows it to locks of its own.
+    everywhere(OURS, "accesslocks", &["list", "watch", "create"]),
+    everywhere(OURS, "accesslocks/status", UPDATE),
     // The facts that decisions rest on. A pod is read live before a grant.
     everywhere("", "pods", &["get", "list", "watch"]),
     // Nodes and accounts are read one by one only where the watch has never met the one that a lease names.

@@ -1,12 +1,14 @@
 //! The only writer. Each function is one API call (or says why it is more), bounded in time and never repeated by itself.
 //!
 //! `ledger` writes leases and requests, `secrets` what tenants receive, `tokens` mints, `publish` what everybody may read, `leaving` what a
-//! drain does; `asks` and `revokes` are not the operator's but what pods and people write.
+//! drain does, `locks` what the operator locks by itself; `asks`, `revokes` and the other half of `locks` are not the operator's but what
+//! pods and people write.
 #![allow(clippy::disallowed_methods, reason = "this is the one home of API writes")]
 
 mod asks;
 mod leaving;
 mod ledger;
+mod locks;
 pub mod publish;
 mod revokes;
 mod secrets;
@@ -20,6 +22,7 @@ use serde::de::DeserializeOwned;
 use super::{ApiError, client::call};
 
 pub use asks::{Asks, token_for_pod};
+pub use locks::Locks;
 pub use revokes::Revokes;
 pub use secrets::{Form, Place, Reserved, SecretContent, expiry_hour};
 pub use tokens::{Minted, Seen, review};

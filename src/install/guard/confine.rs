@@ -113,6 +113,16 @@ fn narrowing(cel: &impl Fn(&str) -> String) -> Vec<Value> {
             "),
             "the ledger lives in the operator's namespace",
         ),
+        // An owner that goes would take the lock along, and a finalizer would keep a person from lifting it.
+        must(
+            cel("
+                variables.what != 'daypass.dev/accesslocks' ||
+                (object.spec.source == 'Engine' && !object.spec.match.?everything.orValue(false) &&
+                 object.metadata.?ownerReferences.orValue([]).size() == 0 &&
+                 object.metadata.?finalizers.orValue([]).size() == 0)
+            "),
+            "the operator places only locks of source Engine, never of everything, and binds their life to nothing",
+        ),
         // Kubernetes leaves out a zero.
         must(
             cel("
