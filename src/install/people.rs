@@ -17,7 +17,10 @@ pub fn objects() -> Vec<Value> {
         role("daypass-requester", vec![rule(&["accessrequests"], &["create", "get", "watch", "delete"])]),
         role(
             "daypass-viewer",
-            vec![rule(&["accessrequests", "accesspolicies", "clusteraccesspolicies", "credentialclasses", "credentialleases"], READ)],
+            vec![rule(
+                &["accessrequests", "accesslocks", "accesspolicies", "clusteraccesspolicies", "credentialclasses", "credentialleases"],
+                READ,
+            )],
         ),
         // Bound in a namespace it reaches that namespace's policies, bound cluster-wide all of them. Classes hold the ceilings that no policy
         // can lift, so they are read here and written by administrators.
@@ -27,6 +30,9 @@ pub fn objects() -> Vec<Value> {
         ),
         // Admission reduces the writes to spec.revoke, once, under one's own name.
         role("daypass-revoker", vec![rule(&["credentialleases"], &["get", "list", "watch", "update", "patch"])]),
+        // Locks are the cluster's, so this is bound cluster-wide; the leases show what a lock would end, and what became of it. Of a lock
+        // admission lets only its end be moved.
+        role("daypass-locker", vec![rule(&["accesslocks"], WRITE), rule(&["credentialleases"], READ)]),
         aggregated("daypass-aggregate-to-view", "view", vec![rule(&["accessrequests", "accesspolicies"], READ)]),
     ]
 }

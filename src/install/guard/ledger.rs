@@ -1,4 +1,5 @@
-//! *ledger*: status and leases are the operator's; a person may end a lease under their own name; an open lease cannot be forgotten.
+//! *ledger*: status and leases are the operator's; a person may end a lease under their own name; an open lease cannot be forgotten; a lock
+//! says truly who placed it.
 //!
 //! Kinds that the operator alone writes are listed in `OWN`, those whose status it alone writes in `STATUS`.
 
@@ -13,20 +14,25 @@ use crate::{api::GROUP, install::OperatorName};
 /// Kinds of the operator's own namespace that hold the ledger.
 const OWN: [&str; 1] = ["credentialleases"];
 /// Subresources that only the operator writes.
-const STATUS: [&str; 2] = ["accessrequests/status", "credentialleases/status"];
+const STATUS: [&str; 3] = ["accessrequests/status", "credentialleases/status", "accesslocks/status"];
 
 const DESCRIPTION: &str =
-    "Only Daypass writes status and leases; a person may end a lease, under their own name; an open lease cannot be deleted.";
+    "Only Daypass writes status and leases; a person may end a lease, under their own name; an open lease cannot be deleted; a lock says who placed it.";
 
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);
     let concerns = Match {
-        rules: vec![resources(GROUP, &STATUS, &["UPDATE"]), resources(GROUP, &OWN, &["CREATE", "UPDATE", "DELETE"])],
+        rules: vec![
+            resources(GROUP, &STATUS, &["UPDATE"]),
+            resources(GROUP, &OWN, &["CREATE", "UPDATE", "DELETE"]),
+            resources(GROUP, &["accesslocks"], &["CREATE"]),
+        ],
         conditions: vec![],
     };
     let variables = [
         named("status", "request.?subResource.orValue('') == 'status'"),
         named("lease", "request.resource.resource == 'credentialleases' && request.?subResource.orValue('') == ''"),
+        named("lock", "request.resource.resource == 'accesslocks' && request.?subResource.orValue('') == ''"),
         named("operator", cel("request.userInfo.username == $OPERATOR")),
         named(
             "controlPlane",
@@ -83,6 +89,14 @@ pub(super) fn policy(operator: &OperatorName) -> Policy {
         must(
             "!variables.lease || request.operation != 'DELETE' || variables.operator || variables.controlPlane",
             "a closed lease is a tombstone; the operator removes it in time",
+        ),
+        must(
+            "!variables.lock || object.spec.by == request.userInfo.username",
+            "spec.by is who places the lock: leave it out, or write your username",
+        ),
+        must(
+            "!variables.lock || (object.spec.source == 'Engine') == variables.operator",
+            "source Engine is for what the operator itself has noticed: leave out spec.source",
         ),
     ];
     Policy::validating("ledger.daypass.dev", DESCRIPTION, concerns, json!({"variables": variables, "validations": validations}))

@@ -3,11 +3,11 @@
 //! | policy | does |
 //! |---|---|
 //! | `verify` | a request says truly which pod's token asked; nobody changes or deletes a neighbour's |
-//! | `ledger` | status and leases are the operator's; a person may end a lease; an open one cannot be forgotten |
+//! | `ledger` | status and leases are the operator's; a person may end a lease; an open one cannot be forgotten; a lock says who placed it |
 //! | `confine` | what the operator's account may write, whatever RBAC would let it |
 //! | `reserve` | Secrets with our labels are the operator's alone |
 //! | `leave` | the operator's namespace and our CRDs are deleted only after a drain |
-//! | `stamp`, `stamp-revoke` | write who asked and who ended; a convenience, verify and ledger have the last word |
+//! | `stamp`, `stamp-revoke`, `stamp-lock` | write who asked, who ended and who locked; a convenience, verify and ledger have the last word |
 //!
 //! Parametrised by the operator's account alone. No parameters, no selectors, `failurePolicy: Fail`, and every refusal is a 403. Each policy
 //! has one file; `known` says when two specs mean the same. Used by the parts of an installation and by `cluster::guard`.
@@ -33,8 +33,8 @@ use policy::Policy;
 pub const VERIFY: &str = "verify.daypass.dev";
 
 /// Names of the mutating policies, which API servers before Kubernetes 1.36 do not serve. Everything is safe without them: clients then
-/// have to fill `spec.requester` and `spec.revoke.by` themselves.
-pub const STAMPS: [&str; 2] = [stamp::STAMP, stamp::STAMP_REVOKE];
+/// have to fill `spec.requester`, `spec.revoke.by` and a lock's `spec.by` themselves.
+pub const STAMPS: [&str; 3] = [stamp::STAMP, stamp::STAMP_REVOKE, stamp::STAMP_LOCK];
 
 /// All policies, then their bindings, in the order in which they are applied.
 ///
@@ -51,16 +51,17 @@ pub fn shipped(operator: &OperatorName) -> (Value, Value) {
     (spec(verify.object()), spec(verify.binding()))
 }
 
-fn policies(operator: &OperatorName) -> [Policy; 7] {
+fn policies(operator: &OperatorName) -> [Policy; 8] {
     [
         verify::policy(operator),
         ledger::policy(operator),
         confine::policy(operator),
         reserve::policy(operator),
         leave::policy(operator),
-        // Last: the two that an older API server does not know.
+        // Last: those that an older API server does not know.
         stamp::stamp(operator),
         stamp::stamp_revoke(operator),
+        stamp::stamp_lock(operator),
     ]
 }
 

@@ -1,4 +1,5 @@
-//! *stamp* and *stamp-revoke*: the API server writes who asked and who ended. A convenience: `verify` and `ledger` have the last word.
+//! *stamp*, *stamp-revoke* and *stamp-lock*: the API server writes who asked, who ended and who locked. A convenience: `verify` and `ledger`
+//! have the last word.
 //!
 //! They skip the operator, or the canary's forged requester would be put right and never refused. JSON Patch, not ApplyConfiguration, which
 //! would merge with what a client wrote.
@@ -13,6 +14,7 @@ use crate::{api::GROUP, install::OperatorName};
 
 pub(super) const STAMP: &str = "stamp.daypass.dev";
 pub(super) const STAMP_REVOKE: &str = "stamp-revoke.daypass.dev";
+pub(super) const STAMP_LOCK: &str = "stamp-lock.daypass.dev";
 
 pub(super) fn stamp(operator: &OperatorName) -> Policy {
     let concerns = Match {
@@ -58,6 +60,23 @@ pub(super) fn stamp_revoke(operator: &OperatorName) -> Policy {
         "Writes who ended a CredentialLease. A convenience: ledger.daypass.dev has the last word.",
         concerns,
         json!({"mutations": [json_patch(patch)]}),
+    )
+}
+
+pub(super) fn stamp_lock(operator: &OperatorName) -> Policy {
+    let concerns = Match {
+        rules: vec![resources(GROUP, &["accesslocks"], &["CREATE", "UPDATE"])],
+        conditions: vec![not_the_operator(operator), named("has-spec", "has(object.spec)")],
+    };
+    // Who changes a lock leaves its author as it was: a manifest that is applied again says nothing of it.
+    let patch = r#"
+[JSONPatch{op: "add", path: "/spec/by",
+  value: request.operation == "CREATE" ? request.userInfo.username : oldObject.spec.by}]"#;
+    Policy::mutating(
+        STAMP_LOCK,
+        "Writes who placed an AccessLock. A convenience: ledger.daypass.dev has the last word.",
+        concerns,
+        json!({"mutations": [json_patch(patch.trim_start().to_owned())]}),
     )
 }
 

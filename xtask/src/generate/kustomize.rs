@@ -69,7 +69,7 @@ fn add_guard(files: &mut Directories, part: &Part) -> Result<(), Error> {
     }
     files.add("guard", "bindings", &verdicts, HEADER)?;
     files.add("guard", "stamp-bindings", &stamps, HEADER)?;
-    files.note("guard", "# Policies, then their bindings. Before Kubernetes 1.36 leave out the three files stamp*.yaml.\n");
+    files.note("guard", "# Policies, then their bindings. Before Kubernetes 1.36 leave out the four files stamp*.yaml.\n");
     Ok(())
 }
 
@@ -121,7 +121,7 @@ mod tests {
         let files = files(&crds().unwrap()).unwrap();
         let list = &files[std::path::Path::new("deploy/guard/kustomization.yaml")];
         let at = |name: &str| list.find(&format!("- {name}.yaml")).unwrap();
-        for policy in ["verify", "ledger", "confine", "reserve", "leave", "stamp", "stamp-revoke"] {
+        for policy in ["verify", "ledger", "confine", "reserve", "leave", "stamp", "stamp-revoke", "stamp-lock"] {
             assert!(at(policy) < at("bindings") && at(policy) < at("stamp-bindings"), "{policy}");
         }
     }
