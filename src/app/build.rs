@@ -17,7 +17,8 @@ use crate::{
         identity::{self, OwnToken},
     },
     controller::{
-        Operator, Settings, classes::Classes, lists::Lists, notes::Notes, policies::Policies, queue::Queue, slots::Slots, tokens::Tokens,
+        Operator, Settings, classes::Classes, lists::Lists, locks::Locks, notes::Notes, policies::Policies, queue::Queue, slots::Slots,
+        tokens::Tokens,
     },
     expr::Expressions,
     install::{OperatorName, guard as shipped},
@@ -100,6 +101,7 @@ impl Ground {
             policies: Policies::default(),
             classes: Classes::default(),
             lists: Lists::default(),
+            locks: Locks::default(),
             slots: Slots::default(),
             events: Events::new(issuing, Some(self.own.requester.pod_name.clone()), clock.clone()),
             metrics: Arc::new(Metrics::default()),
@@ -111,6 +113,7 @@ impl Ground {
             policies_changed: tokio::sync::Notify::new(),
             classes_changed: tokio::sync::Notify::new(),
             lists_changed: tokio::sync::Notify::new(),
+            locks_changed: tokio::sync::Notify::new(),
             clock,
             settings,
         }))

@@ -87,6 +87,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     tasks.spawn(named("the watches", operator.clone().watch_everything(watching)));
     tasks.spawn(named("the class loop", operator.clone().judge_classes()));
     tasks.spawn(named("the policy loop", operator.clone().judge_policies()));
+    tasks.spawn(named("the lock loop", operator.clone().judge_locks()));
     tasks.spawn(named("the revocation lists", operator.clone().publish_lists()));
     tasks.spawn(named("the sweeper", operator.clone().sweep()));
     tasks.spawn(named("the sweeper of what tokens were bound to", operator.clone().sweep_bound()));

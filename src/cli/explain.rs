@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::kube_args::{KubeArgs, Reach};
 use crate::{
-    api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, condition::ConditionStatus},
+    api::{AccessLock, AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, condition::ConditionStatus},
     cluster::{
         ApiError, Clock, World,
         cache::Key,
         client::{build, call},
         lenient::Lenient,
+        locks::LockRecord,
         records::{ClassRecord, ObjectRecord, PolicyRecord},
     },
     controller::{observe::Observer, policies::Policies},
@@ -122,6 +123,10 @@ async fn fill(client: &Client, namespace: &str, request: &AccessRequest, world: 
     let own = list::<Lenient<AccessPolicy>>(&Api::namespaced(client.clone(), namespace)).await;
     let own = own.map_err(|error| cannot("list", &format!("AccessPolicies of namespace {namespace}"), &error))?;
     world.policies.replace(own.into_iter().map(PolicyRecord::namespaced).collect());
+    match list::<Lenient<AccessLock>>(&Api::all(client.clone())).await {
+        Ok(locks) => drop(world.locks.replace(locks.into_iter().map(LockRecord::of).collect())),
+        Err(error) => unread.push(cannot("list", "AccessLocks, which may refuse it", &error)),
+    }
     let requester = &request.spec.requester;
     let account = requester.service_account().map(|(_, name)| name).unwrap_or_default();
     if let Some(object) = optional(Api::<Namespace>::all(client.clone()), namespace, unread).await {

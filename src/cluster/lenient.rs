@@ -21,6 +21,12 @@ pub struct Lenient<K> {
     pub effect: Option<String>,
 }
 
+impl<K: Resource> From<K> for Lenient<K> {
+    fn from(object: K) -> Self {
+        Self { metadata: object.meta().clone(), object: Ok(object), effect: None }
+    }
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Lenient<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;

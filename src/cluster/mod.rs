@@ -14,6 +14,7 @@ pub mod guard;
 pub mod identity;
 pub mod lenient;
 pub mod lists;
+pub mod locks;
 pub mod records;
 pub mod watch;
 pub mod world;

@@ -18,7 +18,10 @@ use super::{
 };
 use crate::{
     api::{AccessPolicy, AccessRequest, ClusterAccessPolicy, CredentialClass, CredentialLease},
-    core::snapshot::{self, PolicyId},
+    core::{
+        images::Images,
+        snapshot::{self, PolicyId},
+    },
 };
 
 impl Cached for AccessRequest {
@@ -64,6 +67,8 @@ pub struct PodRecord {
     pub node_name: String,
     /// Its root owner, as far as it can be read off the pod.
     pub workload: String,
+    /// Everything that names an image in it.
+    pub images: Images,
     /// Changes with its spec and its annotations.
     pub fingerprint: u64,
 }
@@ -95,6 +100,7 @@ impl PodRecord {
             service_account: spec.and_then(|s| s.service_account_name.clone()).unwrap_or_default(),
             node_name: spec.and_then(|s| s.node_name.clone()).unwrap_or_default(),
             workload: workload_of(pod),
+            images: images_of(pod),
             fingerprint: fingerprint(&(serde_json::to_string(&pod.spec).unwrap_or_default(), &pod.metadata.annotations)),
         }
     }
@@ -109,6 +115,7 @@ impl PodRecord {
             deletion: self.deletion,
             labels: self.labels.clone(),
             workload: self.workload.clone(),
+            images: self.images.clone(),
         }
     }
 }
@@ -361,8 +368,25 @@ pub fn key_of(metadata: &ObjectMeta) -> Key {
     Key::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
-fn version_of(metadata: &ObjectMeta) -> u64 {
+pub(super) fn version_of(metadata: &ObjectMeta) -> u64 {
     metadata.resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or_default()
+}
+
+/// Everything that names an image in a pod: containers of every sort, as its manifest and as its kubelet says.
+pub fn images_of(pod: &Pod) -> Images {
+    let mut said: Vec<&str> = vec![];
+    if let Some(spec) = &pod.spec {
+        let containers = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        said.extend(containers.filter_map(|container| container.image.as_deref()));
+        said.extend(spec.ephemeral_containers.iter().flatten().filter_map(|container| container.image.as_deref()));
+        // An image that is mounted brings what is in it as much as one that runs.
+        said.extend(spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref()?.reference.as_deref()));
+    }
+    if let Some(status) = &pod.status {
+        let lists = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+        said.extend(lists.into_iter().flatten().flatten().flat_map(|container| [container.image.as_str(), container.image_id.as_str()]));
+    }
+    Images::of(said)
 }
 
 /// The pod's root owner, read off the pod alone: a ReplicaSet that carries the pod's template hash belongs to a Deployment.
@@ -373,5 +397,32 @@ pub fn workload_of(pod: &Pod) -> String {
     match hash.and_then(|hash| owner.name.strip_suffix(hash.as_str())).and_then(|name| name.strip_suffix('-')) {
         Some(name) if owner.kind == "ReplicaSet" => format!("Deployment/{name}"),
         _ => format!("{}/{}", owner.kind, owner.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn images_are_found_in_containers_of_every_sort_and_as_manifest_and_kubelet_say() {
+        let pod = serde_json::from_value(json!({
+            "spec": {
+                "containers": [{"name": "app", "image": "shop/app:1.2"}],
+                "initContainers": [{"name": "init", "image": "tools"}],
+                "ephemeralContainers": [{"name": "debug", "image": "busybox:latest"}],
+                "volumes": [{"name": "data", "image": {"reference": "shop/data:3"}}],
+            },
+            "status": {"containerStatuses": [{
+                "name": "app", "image": "shop/app:1.2", "imageID": "docker-pullable://shop/app@sha256:11", "ready": true, "restartCount": 0,
+            }]},
+        }));
+        let images = images_of(&pod.unwrap());
+        for image in ["shop/app", "shop/app:1.2", "sha256:11", "shop/app@sha256:11", "tools", "busybox", "shop/data"] {
+            assert!(images.any_is(image), "{image}");
+        }
+        assert!(!images.any_is("shop/other") && !images_of(&Pod::default()).any_is("shop/app"));
     }
 }

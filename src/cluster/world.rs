@@ -13,9 +13,13 @@ use super::{
     cache::{Cached, Change, Key},
     counts::{Counts, Place},
     lists::ListsRecord,
+    locks::LockRecord,
     records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
 };
-use crate::api::{AccessRequest, CredentialLease};
+use crate::{
+    api::{AccessRequest, CredentialLease},
+    core::locks::{self, LockEnd, Subject},
+};
 
 /// What the operator knows of the cluster.
 #[derive(Default)]
@@ -30,6 +34,8 @@ pub struct World {
     pub cluster_policies: Arc<Cache<PolicyRecord>>,
     /// AccessPolicies.
     pub policies: Arc<Cache<PolicyRecord>>,
+    /// Locks.
+    pub locks: Arc<Cache<LockRecord>>,
     /// Pods.
     pub pods: Arc<Cache<PodRecord>>,
     /// Nodes.
@@ -150,6 +156,7 @@ impl World {
         self.classes.mark_failing(since);
         self.cluster_policies.mark_failing(since);
         self.policies.mark_failing(since);
+        self.locks.mark_failing(since);
         self.pods.mark_failing(since);
         self.nodes.mark_failing(since);
         self.namespaces.mark_failing(since);
@@ -203,6 +210,18 @@ impl World {
         all
     }
 
+    /// What the locks that are in force at this moment make of a live grant. Asks nobody: what is not known of its pod ends nothing.
+    pub fn lock_on(&self, lease: &CredentialLease, now: Timestamp) -> Option<LockEnd> {
+        if self.locks.is_empty() {
+            return None;
+        }
+        let (spec, held) = (&lease.spec, self.locks.list());
+        let pod = self.pods.get(&Key::new(&spec.request_namespace, &spec.requester.pod_name));
+        let pod = pod.as_ref().filter(|pod| pod.uid == spec.requester.pod_uid);
+        let subject = Subject::of_lease(spec, pod.map(|pod| (&pod.images, pod.node_name.as_str())));
+        locks::ending(held.iter().map(|record| &record.facts), &subject, now).map(locks::end)
+    }
+
     /// When the last cache was filled for the first time.
     pub fn synced_at(&self) -> Option<Timestamp> {
         self.synced_at.get().copied()
@@ -224,7 +243,7 @@ impl World {
         self.health().into_iter().filter(|(.., failing)| too_old(*failing)).map(|(name, ..)| name).collect()
     }
 
-    fn health(&self) -> [(&'static str, bool, Option<Instant>); 11] {
+    fn health(&self) -> [(&'static str, bool, Option<Instant>); 12] {
         fn of<R: Cached>(name: &'static str, cache: &Cache<R>) -> (&'static str, bool, Option<Instant>) {
             (name, cache.synced(), cache.failing_since())
         }
@@ -234,6 +253,7 @@ impl World {
             of("credentialclasses", &self.classes),
             of("clusteraccesspolicies", &self.cluster_policies),
             of("accesspolicies", &self.policies),
+            of("accesslocks", &self.locks),
             of("pods", &self.pods),
             of("nodes", &self.nodes),
             of("namespaces", &self.namespaces),

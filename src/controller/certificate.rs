@@ -45,7 +45,7 @@ impl Operator {
         };
         let (lease, opened) = self.open(asked, class, reserved.as_ref()).await?;
         self.log_decision(asked, &lease);
-        self.in_time(&lease)?;
+        self.in_time(asked, &lease)?;
         let reserved = match reserved {
             Some(reserved) if !opened => self.unfilled(place, &lease, reserved).await?,
             reserved => reserved.map(Filling::Empty),

@@ -16,6 +16,8 @@ use crate::{
     },
     core::{
         Decision, Denial, Grant,
+        decide::subject,
+        locks,
         status::{self, Handed, Stamp},
     },
 };
@@ -118,6 +120,7 @@ impl Operator {
                     ),
                     retry_after: None,
                     policy: None,
+                    lock: None,
                 })),
                 // It went in between: the next look starts over.
                 Err(error) => Err(error.into()),
@@ -145,6 +148,10 @@ impl Operator {
         self.world.opened(prune_lease(lease.clone()));
         self.slots.release(asked.request.object_uid());
         self.leases.add_at(&lease.spec.request_namespace, &name, lease.spec.expires_at);
+        // A lock that came while this was decided found no lease to end: one that comes later finds it.
+        if self.world.lock_on(lease, self.clock.now()).is_some() {
+            self.leases.add(&lease.spec.request_namespace, &name);
+        }
         self.judging.add(&lease.spec.request_namespace, &name);
     }
 
@@ -153,13 +160,25 @@ impl Operator {
         log::decision(&Stamp { time: self.clock.now(), id: lease.spec.decision_id.clone() }, &asked.observed.snapshot, asked.decision);
     }
 
-    /// There is still time for the credential.
-    pub(super) fn in_time(&self, lease: &CredentialLease) -> Result<(), Stop> {
+    /// There is still time for the credential, and nobody has locked it since it was decided on. What is locked from here on is ended by the
+    /// loop of leases, which knows of it already.
+    pub(super) fn in_time(&self, asked: &Asked<'_>, lease: &CredentialLease) -> Result<(), Stop> {
+        if let Some(denial) = self.locked_meanwhile(asked) {
+            return Err(Stop::Deny(denial));
+        }
         if self.clock.read().latest() < lease.spec.expires_at {
             return Ok(());
         }
         let message = "the time of the credential was over before it could be released; make a new request";
         Err(Stop::Fail(FailureReason::TimedOut, message.into()))
+    }
+
+    /// What a lock says that came after the decision.
+    fn locked_meanwhile(&self, asked: &Asked<'_>) -> Option<Denial> {
+        let held = self.world.locks.list();
+        let now = self.clock.now();
+        locks::refusing(held.iter().map(|record| &record.facts), &subject(&asked.observed.snapshot), now)
+            .map(|lock| locks::denial(lock, now))
     }
 
     fn age_of(&self, request: &AccessRequest) -> SignedDuration {
@@ -249,5 +268,5 @@ fn not_listed(place: Place<'_>) -> Denial {
                        list it";
         (DenialReason::ClassUnavailable, message.to_owned(), Some(std::time::Duration::from_secs(30)))
     };
-    Denial { reason, message, retry_after, policy: None }
+    Denial { reason, message, retry_after, policy: None, lock: None }
 }

@@ -126,6 +126,7 @@ impl Operator {
             spec,
             state: lease.state(),
             marked: marked(lease),
+            lock: None,
             request,
             pod: PodFact::Unknown,
             namespace_terminating: terminating,
@@ -140,6 +141,11 @@ impl Operator {
         };
         if lease.state() == Some(LeaseState::Revoking) {
             facts.list = self.lists.verdict(lease, &self.world, &self.settings.namespace, clocks.own);
+        }
+        if open {
+            // In force until both clocks say that it is over.
+            let earliest = clocks.server.map_or(clocks.own, |server| server.min(clocks.own));
+            facts.lock = self.world.lock_on(lease, earliest);
         }
         if !open || lifecycle::cause(&facts).is_some() {
             return facts;
@@ -234,11 +240,15 @@ impl Operator {
             reason: Some(ending.reason),
             ended_time: Some(ending.time),
             message: Some(crate::api::condition::truncate(&ending.message, 512)),
+            lock: ending.lock.clone(),
             ..Default::default()
         };
         self.put_lease_status(lease, status).await?;
         if lease.spec.crl().is_some() {
             self.lists_changed.notify_one();
+        }
+        if ending.lock.is_some() {
+            self.locks_changed.notify_one();
         }
         tracing::info!(lease = lease.name_any(), request = lease.spec.request_name, reason = %ending.reason, message = ending.message, "ending");
         Ok(())
@@ -301,7 +311,7 @@ impl Operator {
             closed_time: Some(now.max(ending.time)),
             proof: Some(proof),
             message: Some(crate::api::condition::truncate(&ending.message, 512)),
-            lock: None,
+            lock: ending.lock.clone(),
         };
         self.put_lease_status(lease, status).await?;
         let lag = now.duration_since(ending.time);
@@ -400,7 +410,8 @@ fn secret_fact(gone: bool, stuck: Option<&ApiError>, after_end: SignedDuration) 
 
 fn marked(lease: &CredentialLease) -> Option<Ending> {
     let status = lease.status.as_ref()?;
-    Some(Ending { reason: status.reason?, time: status.ended_time?, message: status.message.clone().unwrap_or_default() })
+    let message = status.message.clone().unwrap_or_default();
+    Some(Ending { reason: status.reason?, time: status.ended_time?, message, lock: status.lock.clone() })
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub fn decision(stamp: &Stamp, snapshot: &Snapshot, decision: &Decision) {
         reason = record.reason,
         message = record.message,
         policy = record.policy,
+        lock = record.lock,
         policy_generation = record.policy_generation,
         policy_hash = record.policy_hash,
         ttl_seconds = record.ttl_seconds,

@@ -1,8 +1,8 @@
 //! The loops: each observes, lets `core` decide, and acts. One file a loop; none of them knows another, they meet in the ledger.
 //!
 //! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends
-//! what has to end, `classes` and `policies` judge what people wrote, `publishing` publishes revocation lists, `sweep` looks again at what no
-//! event may have told, `watches` feeds them all. `leaving` ends everything, beside `lease`, the lists and the watches alone.
+//! what has to end, `classes` and `policies` judge what people wrote, `locks` tells what became of what they locked, `publishing` publishes
+//! revocation lists, `sweep` looks again at what no event may have told, `watches` feeds them all. `leaving` ends everything, beside `lease`, the lists and the watches alone.
 
 pub mod authorities;
 mod certificate;
@@ -13,6 +13,7 @@ mod judge;
 pub mod lease;
 pub mod leaving;
 pub mod lists;
+pub mod locks;
 mod log;
 pub mod notes;
 pub mod observe;
@@ -94,6 +95,8 @@ pub struct Operator {
     pub policies: policies::Policies,
     /// Classes, judged.
     pub classes: classes::Classes,
+    /// What is counted of locks beside the ledger.
+    pub locks: locks::Locks,
     /// Revocation lists, read.
     pub lists: lists::Lists,
     /// Places under limits that no lease shows yet.
@@ -116,6 +119,8 @@ pub struct Operator {
     pub policies_changed: tokio::sync::Notify,
     /// Woken when a class or an authority should be judged again.
     pub classes_changed: tokio::sync::Notify,
+    /// Woken when a lock may have something new to tell.
+    pub locks_changed: tokio::sync::Notify,
     /// Woken when a revocation list may have to be signed again.
     pub lists_changed: tokio::sync::Notify,
 }

@@ -183,6 +183,7 @@ impl Observer<'_> {
             namespace: namespace.as_ref().map(|n| NamespaceFacts { labels: n.labels.clone(), terminating: n.terminating }),
             pod: pod.facts,
             requester_gone: self.requester_gone(&request.spec.requester),
+            locks: self.world.locks.list().iter().map(|record| record.facts.clone()).collect(),
             csr_problem,
             seal_problem,
             policies: vec![],

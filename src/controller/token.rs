@@ -113,7 +113,7 @@ impl Operator {
         let (held, delivered) = match self.tokens.attempt(&name) {
             None => return Err(self.leave_to_another(lease)),
             Some(Attempt::Opened { delivered }) => {
-                self.in_time(lease)?;
+                self.in_time(asked, lease)?;
                 let minted = self.mint_within(lease, token).await?;
                 let held = HeldToken { token: minted.token, accepted: None };
                 self.tokens.note(&name, Attempt::Minted { held: held.clone(), delivered: delivered.clone() });

@@ -11,6 +11,7 @@ use crate::{
     cluster::{
         cache::{Cache, Cached, Change},
         lists::{self, ListsRecord},
+        locks::LockRecord,
         records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
         watch::{self, Setting},
     },
@@ -28,6 +29,7 @@ impl Operator {
         let class = |read| Some(ClassRecord::of(read));
         let cluster_policy = |read| Some(PolicyRecord::cluster(read));
         let policy = |read| Some(PolicyRecord::namespaced(read));
+        let lock = |read| Some(LockRecord::of(read));
         let pod = |pod| Some(PodRecord::of(&pod));
         let node = |node| Some(ObjectRecord::node(node));
         let namespace = |namespace| Some(ObjectRecord::namespace(namespace));
@@ -41,6 +43,7 @@ impl Operator {
             self.feed(Api::all(client.clone()), class, &world.classes, |c| self.class_changed(c)),
             self.feed(Api::all(client.clone()), cluster_policy, &world.cluster_policies, |c| self.policy_changed(c)),
             self.feed(Api::all(client.clone()), policy, &world.policies, |c| self.policy_changed(c)),
+            self.feed(Api::all(client.clone()), lock, &world.locks, |c| self.lock_changed(c)),
             self.feed(Api::all(client.clone()), pod, &world.pods, |c| self.pod_changed(c)),
             self.feed(Api::all(client.clone()), node, &world.nodes, |c| self.object_changed(c, is_on)),
             self.feed(Api::all(client.clone()), namespace, &world.namespaces, |c| self.object_changed(c, is_in)),
@@ -157,11 +160,15 @@ impl Operator {
                 if lease.state().is_some() && lease.spec.crl().is_some() {
                     self.lists_changed.notify_one();
                 }
+                self.count_for_its_lock(lease);
                 if lease.state().is_none() && self.notes.is_due(&lease.name_any()) {
                     self.judging.add(&lease.spec.request_namespace, &lease.name_any());
                 }
             }
-            Change::Deleted(lease) => self.forget(lease),
+            Change::Deleted(lease) => {
+                self.locks.forget(lease);
+                self.forget(lease);
+            }
             Change::Synced => self.all_synced(),
         }
     }
@@ -264,6 +271,7 @@ impl Operator {
         self.lists_changed.notify_one();
         self.classes_changed.notify_one();
         self.policies_changed.notify_one();
+        self.locks_changed.notify_one();
         for lease in self.world.leases.list() {
             self.leases.add(&lease.spec.request_namespace, &lease.name_any());
         }

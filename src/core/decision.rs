@@ -63,6 +63,8 @@ pub struct Denial {
     pub retry_after: Option<Duration>,
     /// The policy that refused, if one did.
     pub policy: Option<PolicyId>,
+    /// Name of the lock that refused, if one did.
+    pub lock: Option<String>,
 }
 
 /// One policy and what came of it.

@@ -72,6 +72,9 @@ fn write_denial(out: &mut String, denial: &Denial) -> std::fmt::Result {
     if let Some(policy) = &denial.policy {
         writeln!(out, "Refused by {}.", plain(&policy.to_string()))?;
     }
+    if let Some(lock) = &denial.lock {
+        writeln!(out, "Refused by AccessLock/{}.", plain(lock))?;
+    }
     match denial.retry_after {
         Some(after) => writeln!(out, "Time may cure it: ask again after {}.", duration(after)),
         None => Ok(()),
@@ -124,6 +127,9 @@ pub struct Record<'a> {
     /// The policy that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy: Option<String>,
+    /// The lock that refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lock: Option<&'a str>,
     /// `metadata.generation` of that policy, for a grant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_generation: Option<i64>,
@@ -193,6 +199,7 @@ impl<'a> Record<'a> {
             reason: "Undecided",
             message: None,
             policy: None,
+            lock: None,
             policy_generation: None,
             policy_hash: None,
             ttl_seconds: None,
@@ -231,6 +238,7 @@ impl<'a> Record<'a> {
         (self.outcome, self.reason) = ("Deny", denial.reason.as_str());
         self.message = Some(&denial.message);
         self.policy = denial.policy.as_ref().map(ToString::to_string);
+        self.lock = denial.lock.as_deref();
         self.retry_after_seconds = denial.retry_after.map(|after| after.as_secs());
     }
 }

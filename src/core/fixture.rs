@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::snapshot::{ClassFacts, GuardFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts};
+use super::{
+    images::Images,
+    snapshot::{
+        ClassFacts, GuardFacts, LockFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts,
+    },
+};
 use crate::api::{
     AccessRequestSpec, CredentialClassSpec, CredentialLeaseSpec, Delivery, Requester, Ttl,
     class::{CaSpec, ClassTtl, ManagedCa, Usage, X509Spec},
     lease::{LeasePolicy, LeaseX509},
+    lock::{LockMatch, LockSource},
     policy::Effect,
     request::{Revocation, RevocationKind},
 };
@@ -55,6 +61,7 @@ pub(crate) fn snapshot() -> Snapshot {
         namespace: Some(NamespaceFacts { labels: labels(&[("env", "prod")]), terminating: false }),
         pod: PodFacts::Present(Box::new(pod())),
         requester_gone: None,
+        locks: vec![],
         csr_problem: None,
         seal_problem: None,
         policies: vec![],
@@ -82,6 +89,7 @@ fn pod() -> Pod {
         deletion: None,
         labels: labels(&[("app", "orders")]),
         workload: "Deployment/orders".into(),
+        images: Images::of(["registry.example/orders:1.2"]),
     }
 }
 
@@ -150,6 +158,20 @@ pub(crate) fn permit(name: &str) -> PolicyFacts {
 /// The same with effect Forbid.
 pub(crate) fn forbid(name: &str) -> PolicyFacts {
     PolicyFacts { effect: Effect::Forbid, ..permit(name) }
+}
+
+/// A lock of everything on `node-a`, for two hours from the beginning of the world, that Jane placed.
+pub(crate) fn lock(name: &str) -> LockFacts {
+    LockFacts {
+        name: name.into(),
+        uid: format!("uid-{name}"),
+        broken: None,
+        matches: LockMatch { nodes: Some(vec!["node-a".into()]), ..LockMatch::default() },
+        reason: "node-a may be compromised.".into(),
+        expires_at: at("2026-03-01T14:00:00Z"),
+        source: LockSource::Person,
+        by: "jane@example.com".into(),
+    }
 }
 
 /// A lease of ten minutes that began with the world, counted under [`permit`] of that name.

@@ -5,7 +5,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::api::{CredentialLeaseSpec, Delivery, EndReason, Proof, RequestState, lease::LeaseState};
+use super::locks::LockEnd;
+use crate::api::{
+    CredentialLeaseSpec, Delivery, EndReason, Proof, RequestState,
+    lease::{LeaseLock, LeaseState},
+};
 
 /// Everything that the next step of one lease depends on.
 #[derive(Clone, Debug)]
@@ -20,6 +24,8 @@ pub struct Facts<'a> {
     pub state: Option<LeaseState>,
     /// The cause that its status already names, once it is not open any more.
     pub marked: Option<Ending>,
+    /// What a lock that is in force makes of it.
+    pub lock: Option<LockEnd>,
     /// The request.
     pub request: RequestFact,
     /// The pod that asked.
@@ -127,6 +133,8 @@ pub struct Ending {
     pub time: Timestamp,
     /// A sentence for people.
     pub message: String,
+    /// The lock that brought it about, if one did.
+    pub lock: Option<LeaseLock>,
 }
 
 /// The one thing to do next.
@@ -186,15 +194,18 @@ pub fn step(facts: &Facts<'_>) -> Step {
 pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
     let spec = facts.spec;
     let now = latest(facts);
-    let ending = |reason, message: String| Some(Ending { reason, time: now, message });
+    let ending = |reason, message: String| Some(Ending { reason, time: now, message, lock: None });
     if now >= spec.expires_at {
         // A token always says a later end of its own than the grant has.
         let shortened = spec.x509.as_ref().is_some_and(|x509| spec.expires_at < x509.not_after);
         let message = if shortened { "its shortened time ran out" } else { "its time ran out" };
-        return Some(Ending { reason: EndReason::Expired, time: spec.expires_at, message: message.into() });
+        return Some(Ending { reason: EndReason::Expired, time: spec.expires_at, message: message.into(), lock: None });
     }
     if let Some(revoke) = &spec.revoke {
         return ending(EndReason::RevokedByPerson, format!("revoked by {}: {}", revoke.by, revoke.reason));
+    }
+    if let Some(LockEnd { reason, message, lock }) = facts.lock.clone() {
+        return Some(Ending { reason, time: now, message, lock: Some(lock) });
     }
     match facts.request {
         RequestFact::Gone if facts.namespace_terminating => {
@@ -250,7 +261,9 @@ fn needs_no_mark(spec: &CredentialLeaseSpec, ending: &Ending) -> bool {
         // A certificate is dead at its own end, or once it is on a list: any earlier end takes time.
         (Some(x509), EndReason::Expired) => spec.expires_at >= x509.not_after,
         (Some(_), _) => false,
-        (None, EndReason::PolicyChanged | EndReason::Abandoned | EndReason::Drained) => false,
+        // A lock may be lifted, and a policy put right, before the end has been proven.
+        (None, EndReason::PolicyChanged | EndReason::Locked | EndReason::AbnormalFrequency) => false,
+        (None, EndReason::Abandoned | EndReason::Drained) => false,
         (None, _) => true,
     }
 }
@@ -359,6 +372,7 @@ fn released_by_nobody(facts: &Facts<'_>) -> Ending {
         reason: EndReason::NotReleased,
         time: latest(facts),
         message: "the attempt was closed before its credential was released".into(),
+        lock: None,
     }
 }
 

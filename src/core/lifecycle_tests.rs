@@ -4,9 +4,10 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::lifecycle::*;
+use super::locks::LockEnd;
 use crate::api::{
     CredentialLeaseSpec, Delivery, EndReason, Proof, RequestState, Requester,
-    lease::{LeasePolicy, LeaseSecret, LeaseState, LeaseX509, Revoke},
+    lease::{LeaseLock, LeasePolicy, LeaseSecret, LeaseState, LeaseX509, Revoke},
 };
 
 pub(super) fn at(second: i64) -> Timestamp {
@@ -51,6 +52,12 @@ pub(super) fn lease(delivery: Delivery) -> CredentialLeaseSpec {
     }
 }
 
+/// What a lock that a person has placed makes of a lease.
+pub(super) fn locked_by_somebody() -> LockEnd {
+    let lock = LeaseLock { name: "incident-7".into(), uid: "lock-uid".into() };
+    LockEnd { reason: EndReason::Locked, message: "locked by AccessLock incident-7, placed by jane: why".into(), lock }
+}
+
 pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
     Facts {
         own: at(now),
@@ -58,6 +65,7 @@ pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         spec,
         state: None,
         marked: None,
+        lock: None,
         request: RequestFact::There(RequestState::Active),
         pod: PodFact::There,
         namespace_terminating: false,
@@ -121,7 +129,7 @@ fn an_early_end_says_revoking_takes_the_secret_and_closes_only_when_the_certific
     assert_eq!(kinds(&run(early)), ["Mark", "DeleteSecret", "Project", "Wait"]);
     let mut later = facts(&spec, 100);
     later.state = Some(LeaseState::Revoking);
-    later.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    later.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new(), lock: None });
     later.request = RequestFact::There(RequestState::Revoking);
     later.secret = SecretFact::Gone;
     let steps = run(later);
@@ -177,7 +185,7 @@ fn a_certificate_on_the_published_list_is_dead_before_its_own_end() {
     assert_eq!(kinds(&run(early)), ["Mark", "DeleteSecret", "Wait"], "its request is told only if the list keeps it waiting");
     let mut listed = facts(&spec, 51);
     (listed.state, listed.list, listed.secret) = (Some(LeaseState::Revoking), ListFact::Refused, SecretFact::Gone);
-    listed.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    listed.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new(), lock: None });
     assert_eq!(kinds(&run(listed.clone())), ["Close", "Project", "Wait"]);
     assert!(matches!(run(listed.clone())[0], Step::Close(_, Proof::CRLPublished)));
     listed.secret = SecretFact::Failed;
@@ -189,7 +197,7 @@ fn a_list_that_keeps_a_grant_waiting_is_said_and_one_that_cannot_be_signed_is_sa
     let spec = lease(Delivery::CSR);
     let mut waiting = facts(&spec, 52);
     (waiting.state, waiting.list) = (Some(LeaseState::Revoking), ListFact::Pending);
-    waiting.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new() });
+    waiting.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new(), lock: None });
     assert_eq!(run(waiting.clone()), [Step::Wait(Some(at(53)))]);
     (waiting.own, waiting.server) = (at(53), Some(at(53)));
     assert_eq!(kinds(&run(waiting.clone())), ["Project", "Wait"]);
@@ -266,9 +274,9 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
     let state = prop_oneof![Just(None), Just(Some(LeaseState::Revoking)), Just(Some(LeaseState::Closed))];
     let times = (0..200i64, proptest::option::of(0..200i64), 1..=100i64);
     let list = prop_oneof![Just(ListFact::None), Just(ListFact::Pending), Just(ListFact::Refused), Just(ListFact::Lost)];
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     (request, pod, state, times, list, flags).prop_map(|(request, pod, state, (own, server, expires), list, flags)| {
-        let (secret, namespace_terminating, account_gone, node_gone, verdict, secret_gone, revoke) = flags;
+        let (secret, namespace_terminating, account_gone, node_gone, verdict, secret_gone, revoke, locked) = flags;
         let mut spec = lease(if secret { Delivery::Secret } else { Delivery::CSR });
         spec.expires_at = at(expires);
         spec.revoke = revoke.then(|| Revoke { reason: "why".into(), by: "somebody".into() });
@@ -278,7 +286,8 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             server: server.map(at),
             spec: kept,
             state,
-            marked: state.map(|_| Ending { reason: EndReason::PodGone, time: at(0), message: String::new() }),
+            marked: state.map(|_| Ending { reason: EndReason::PodGone, time: at(0), message: String::new(), lock: None }),
+            lock: locked.then(locked_by_somebody),
             request,
             pod,
             namespace_terminating,

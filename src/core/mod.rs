@@ -7,14 +7,18 @@ pub mod explain;
 pub(crate) mod fixture;
 pub mod guard;
 pub mod health;
+pub mod images;
 #[cfg(test)]
 mod laws;
 pub mod leaving;
 pub mod lifecycle;
 #[cfg(test)]
+mod lifecycle_lock_tests;
+#[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
 mod lifecycle_token_tests;
+pub mod locks;
 pub mod matching;
 pub mod names;
 pub mod renewal;

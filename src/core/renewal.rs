@@ -24,11 +24,12 @@ pub fn pause_after_failure(failures: u32, chance: f64) -> Duration {
     doubling(FAILURE, failures, chance)
 }
 
-/// The pause before asking again after this many denials in a row. Where the answer names a time it is kept, with up to a fifth on top;
-/// elsewhere a denial is an answer, and asking again soon would only be noise.
+/// The pause before asking again after this many denials in a row. Where the answer names a time it is kept, with up to a fifth on top, if it
+/// is not far away: what lasts for hours, as a lock does, may be lifted before. Elsewhere a denial is an answer, and asking again soon would
+/// only be noise.
 pub fn pause_after_denial(denials: u32, retry_after: Option<Duration>, chance: f64) -> Duration {
     match retry_after {
-        Some(after) => after.max(FAILURE.0).mul_f64(1.0 + 0.2 * chance.clamp(0.0, 1.0)),
+        Some(after) => after.clamp(FAILURE.0, DENIAL.1).mul_f64(1.0 + 0.2 * chance.clamp(0.0, 1.0)),
         None => doubling(DENIAL, denials, chance),
     }
 }
@@ -66,6 +67,11 @@ mod tests {
         assert_eq!(pause_after_denial(9, Some(20 * SECOND), 1.0), 24 * SECOND);
     }
 
+    #[test]
+    fn what_is_locked_for_hours_is_asked_for_now_and_then() {
+        assert_eq!(pause_after_denial(1, Some(7200 * SECOND), 0.0), 300 * SECOND);
+    }
+
     proptest! {
         #[test]
         fn two_credentials_are_enough_to_always_hold_one(life in 1u64..86_400, first in 0.0..1.0f64, second in 0.0..1.0f64) {
@@ -80,7 +86,7 @@ mod tests {
             let failure = pause_after_failure(times, chance);
             prop_assert!(failure >= SECOND / 2 && failure <= FAILURE.1);
             let denial = pause_after_denial(times, after.map(Duration::from_secs), chance);
-            prop_assert!(denial >= SECOND && denial <= DENIAL.1.max(Duration::from_secs(after.unwrap_or(0)).mul_f64(1.2)));
+            prop_assert!(denial >= SECOND && denial <= DENIAL.1.mul_f64(1.2));
         }
     }
 }

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 
+use super::images::Images;
 use crate::api::{
     AccessRequestSpec, CredentialClassSpec,
+    lock::{LockMatch, LockSource},
     policy::{Effect, Limits, PolicyTtl, Requirement},
     request::Revocation,
 };
@@ -31,6 +33,8 @@ pub struct Snapshot {
     pub pod: PodFacts,
     /// What of the requester is certainly gone beside its pod, for people: its service account, its node.
     pub requester_gone: Option<String>,
+    /// Every lock that there is, over or not and in any order.
+    pub locks: Vec<LockFacts>,
     /// Why the CSR cannot be used; `None` if it can, or if there is none.
     pub csr_problem: Option<String>,
     /// Why the credential cannot be sealed to the key of the request; `None` if it can, or if there is none.
@@ -136,6 +140,29 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     /// Root owner as found, for instance Deployment/orders.
     pub workload: String,
+    /// Everything that names an image in it.
+    pub images: Images,
+}
+
+/// A lock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LockFacts {
+    /// Its name.
+    pub name: String,
+    /// UID of the object.
+    pub uid: String,
+    /// Why it cannot be read by this version.
+    pub broken: Option<String>,
+    /// What it locks.
+    pub matches: LockMatch,
+    /// Why.
+    pub reason: String,
+    /// From here on it locks nothing.
+    pub expires_at: Timestamp,
+    /// Who noticed.
+    pub source: LockSource,
+    /// Who placed it.
+    pub by: String,
 }
 
 /// Which policy.

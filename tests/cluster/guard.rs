@@ -14,6 +14,7 @@ mod confine;
 mod draining;
 mod hostile;
 mod ledger;
+mod locks;
 mod matrix;
 mod reserve;
 mod touching;

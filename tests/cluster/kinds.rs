@@ -9,6 +9,7 @@ mod columns;
 mod explained;
 mod judged;
 mod leases;
+mod locks;
 mod policies;
 mod quiet;
 mod requests;

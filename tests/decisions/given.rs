@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 
 use daypass::{
     api::{
-        AccessRequestSpec, CredentialClassSpec,
+        AccessLockSpec, AccessRequestSpec, CredentialClassSpec,
         class::LabelSelector,
         policy::{AccessPolicySpec, ClusterAccessPolicySpec, ClusterSubject},
     },
     core::{
+        images::Images,
         revocation,
         snapshot::{
-            ClassFacts, GuardFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts, Tri,
+            ClassFacts, GuardFacts, LockFacts, NamespaceFacts, Pod, PodFacts, PolicyFacts, PolicyId, RequestFacts, Snapshot, SubjectFacts,
+            Tri,
         },
     },
 };
@@ -47,6 +49,8 @@ pub struct Given {
     pod: Option<GivenPod>,
     csr_problem: Option<String>,
     seal_problem: Option<String>,
+    #[serde(default)]
+    locks: Vec<GivenLock>,
     #[serde(default)]
     policies: Vec<GivenPolicy>,
 }
@@ -102,6 +106,7 @@ struct GivenPod {
     deletion: Option<Timestamp>,
     labels: BTreeMap<String, String>,
     workload: String,
+    images: Vec<String>,
 }
 
 impl Default for GivenPod {
@@ -114,8 +119,17 @@ impl Default for GivenPod {
             deletion: None,
             labels: label("app", "orders"),
             workload: "Deployment/orders".into(),
+            images: vec!["registry.example/orders:1.2".into()],
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GivenLock {
+    name: String,
+    spec: AccessLockSpec,
+    broken: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +181,7 @@ impl Given {
             namespace: self.namespace.map(|GivenNamespace { labels, terminating }| NamespaceFacts { labels, terminating }),
             pod: self.pod.map_or(PodFacts::Absent, |pod| PodFacts::Present(Box::new(pod.facts()))),
             requester_gone: None,
+            locks: self.locks.into_iter().map(GivenLock::facts).collect(),
             seal_problem: self.seal_problem,
             csr_problem: self.csr_problem,
             policies: self.policies.into_iter().map(GivenPolicy::facts).collect::<Result<_, _>>()?,
@@ -207,8 +222,16 @@ fn class(given: Option<GivenClass>) -> Result<ClassFacts, serde_json::Error> {
 
 impl GivenPod {
     fn facts(self) -> Pod {
-        let Self { uid, service_account, node_name, phase, deletion, labels, workload } = self;
-        Pod { uid, service_account, node_name, phase, deletion, labels, workload }
+        let Self { uid, service_account, node_name, phase, deletion, labels, workload, images } = self;
+        let images = Images::of(images.iter().map(String::as_str));
+        Pod { uid, service_account, node_name, phase, deletion, labels, workload, images }
+    }
+}
+
+impl GivenLock {
+    fn facts(self) -> LockFacts {
+        let AccessLockSpec { matches, reason, expires_at, source, by } = self.spec;
+        LockFacts { uid: format!("uid-{}", self.name), name: self.name, broken: self.broken, matches, reason, expires_at, source, by }
     }
 }
 

@@ -8,12 +8,11 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use super::{
     held::{Held, Standing},
-    images,
     select::Selection,
 };
 use crate::{
     api::CredentialLease,
-    cluster::{ApiError, Clock, act::Revokes, client::call},
+    cluster::{ApiError, Clock, act::Revokes, client::call, records::images_of},
 };
 
 /// How many leases or pods are read at a time.
@@ -70,7 +69,7 @@ impl Ledger {
             None => Api::all(self.client.clone()),
         };
         let listed = list(&api, "").await.map_err(|error| Unread { resource: "pods", namespace, error })?;
-        Ok(listed.iter().filter(|pod| images::runs(pod, image)).filter_map(ResourceExt::uid).collect())
+        Ok(listed.iter().filter(|pod| images_of(pod).any_is(image)).filter_map(ResourceExt::uid).collect())
     }
 
     fn leases(&self) -> Api<CredentialLease> {

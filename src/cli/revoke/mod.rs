@@ -4,7 +4,6 @@
 #[cfg(test)]
 mod fixture;
 mod held;
-mod images;
 mod ledger;
 mod select;
 mod tally;

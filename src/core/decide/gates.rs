@@ -1,5 +1,5 @@
-//! What holds for every request before any policy is asked: the guard was in force, the requester is who it says, the class can serve it,
-//! and the ask itself can be read.
+//! What holds for every request before any policy is asked: the guard was in force, the requester is who it says, no lock is about it, the
+//! class can serve it, and the ask itself can be read.
 //!
 //! Each gate lets pass, denies, or waits. Their order is that of `pass`, and a request is told of the first that it fails.
 
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::{
     decision::{Denial, Verdict},
+    locks::{self, Subject},
     matching::{self, Match},
     snapshot::{ClassFacts, GuardFacts, PodFacts, Snapshot},
 };
@@ -46,6 +47,7 @@ pub(super) struct Ask<'a> {
 pub(super) fn pass(snapshot: &Snapshot) -> Gate<Ask<'_>> {
     guard(snapshot)?;
     identity(snapshot)?;
+    lock(snapshot)?;
     let ask = class(snapshot)?;
     key(snapshot)?;
     ControlFlow::Continue(ask)
@@ -131,6 +133,31 @@ fn pod(requester: &Requester, service_account: &str, snapshot: &Snapshot) -> Gat
         return mismatch(format!("pod {name} was to be gone by now: ask from a pod that stays"));
     }
     PASS
+}
+
+/// No lock is about the request. Nobody is excepted: who lifts a lock does it by deleting it.
+fn lock(snapshot: &Snapshot) -> Gate {
+    match locks::refusing(&snapshot.locks, &subject(snapshot), snapshot.now) {
+        Some(lock) => ControlFlow::Break(Verdict::Deny(locks::denial(lock, snapshot.now))),
+        None => PASS,
+    }
+}
+
+/// What a lock may be about in a request whose requester is known to be who it says.
+pub fn subject(snapshot: &Snapshot) -> Subject<'_> {
+    let requester = &snapshot.request.spec.requester;
+    let (node, images) = match &snapshot.pod {
+        PodFacts::Present(pod) => (pod.node_name.as_str(), Some(&pod.images)),
+        PodFacts::Absent => ("", None),
+    };
+    Subject {
+        namespace: &snapshot.request.namespace,
+        service_account: requester.service_account().map(|(_, name)| name),
+        pod_uid: &requester.pod_uid,
+        nodes: [&requester.node_name, node],
+        images,
+        class: &snapshot.request.spec.class_name,
+    }
 }
 
 fn class(snapshot: &Snapshot) -> Gate<Ask<'_>> {
@@ -227,7 +254,7 @@ fn mismatch<T>(message: String) -> Gate<T> {
 }
 
 fn deny<T>(reason: DenialReason, retry_after: Option<Duration>, message: String) -> Gate<T> {
-    ControlFlow::Break(Verdict::Deny(Denial { reason, message, retry_after, policy: None }))
+    ControlFlow::Break(Verdict::Deny(Denial { reason, message, retry_after, policy: None, lock: None }))
 }
 
 fn wait<T>(reason: String) -> Gate<T> {

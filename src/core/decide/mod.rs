@@ -18,7 +18,7 @@ use super::{
     snapshot::{PolicyFacts, Snapshot},
 };
 
-pub use gates::GUARD_SETTLES;
+pub use gates::{GUARD_SETTLES, subject};
 pub use policies::applicability;
 pub use reconsider::{BACKDATE, DELETED_POLICY_GRACE, Gone, reconsider};
 

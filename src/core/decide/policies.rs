@@ -196,9 +196,13 @@ fn grant(looked: &[(&PolicyFacts, Finding)], ask: &Ask<'_>) -> Option<Verdict> {
 
 fn refusal(looked: &[(&PolicyFacts, Finding)], wanted: DenialReason, retry_after: Option<Duration>) -> Option<Verdict> {
     looked.iter().find_map(|(policy, finding)| match finding {
-        Finding::Refuses { reason, message, .. } if *reason == wanted => {
-            Some(Verdict::Deny(Denial { reason: wanted, message: message.clone(), retry_after, policy: Some(policy.id.clone()) }))
-        }
+        Finding::Refuses { reason, message, .. } if *reason == wanted => Some(Verdict::Deny(Denial {
+            reason: wanted,
+            message: message.clone(),
+            retry_after,
+            policy: Some(policy.id.clone()),
+            lock: None,
+        })),
         _ => None,
     })
 }
@@ -214,7 +218,7 @@ fn not_permitted(snapshot: &Snapshot, ask: &Ask<'_>) -> Verdict {
         "ask the platform team for a ClusterAccessPolicy".to_owned()
     };
     let message = format!("no policy permits class {class} for {}: {next}", who(snapshot));
-    Verdict::Deny(Denial { reason: DenialReason::NotPermitted, message, retry_after: None, policy: None })
+    Verdict::Deny(Denial { reason: DenialReason::NotPermitted, message, retry_after: None, policy: None, lock: None })
 }
 
 fn who(snapshot: &Snapshot) -> String {

@@ -45,6 +45,7 @@ fn new_requests_get_every_answer() {
         let mut seen = match &decision.verdict {
             Verdict::Allow(grant) if grant.cut_by.is_some() => vec!["allowed, cut".to_owned()],
             Verdict::Allow(_) => vec!["allowed as asked".to_owned()],
+            Verdict::Deny(denial) if denial.lock.is_some() => vec!["locked".to_owned()],
             Verdict::Deny(denial) => vec![denial.reason.to_string()],
             Verdict::Wait(_) => vec!["wait".to_owned()],
         };
@@ -58,8 +59,16 @@ fn new_requests_get_every_answer() {
     // SecretExists is found out by the one who reserves the Secret.
     let reasons = DenialReason::ALL.iter().filter(|reason| **reason != DenialReason::SecretExists).map(ToString::to_string);
     all_seen(&seen, reasons);
-    let others =
-        ["allowed, cut", "allowed as asked", "wait", "permits", "refuses: Forbidden", "refuses: GateFailed", "refuses: LimitReached"];
+    let others = [
+        "locked",
+        "allowed, cut",
+        "allowed as asked",
+        "wait",
+        "permits",
+        "refuses: Forbidden",
+        "refuses: GateFailed",
+        "refuses: LimitReached",
+    ];
     all_seen(&seen, others.map(str::to_owned));
     all_seen(&seen, ["classes", "subjects", "expired", "broken", "when", "it", "class"].map(|part| format!("does not apply: {part}")));
 }

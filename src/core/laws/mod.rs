@@ -9,14 +9,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use proptest::prelude::*;
 
-use self::world::{lease_of, live_grants, policies, policy_sets, snapshots};
+use self::world::{lease_of, live_grants, locks, policies, policy_sets, snapshots};
 use super::{
     could_apply, decide,
     decision::{Consideration, Reconsideration, Verdict},
-    reconsider,
-    snapshot::{ClassFacts, PolicyFacts, Snapshot, Tri},
+    fixture, reconsider,
+    snapshot::{ClassFacts, LockFacts, PolicyFacts, Snapshot, Tri},
 };
-use crate::api::{CredentialLeaseSpec, DenialReason, lease::LeasePolicy, policy::Effect};
+use crate::api::{CredentialLeaseSpec, DenialReason, lease::LeasePolicy, lock::LockMatch, policy::Effect};
 
 fn allows(world: &Snapshot) -> bool {
     matches!(decide(world).verdict, Verdict::Allow(_))
@@ -43,7 +43,8 @@ proptest! {
         if let Verdict::Deny(denial) = &decision.verdict {
             prop_assert!(!denial.message.is_empty() && denial.message.len() <= 1024, "status holds 1024: {:?}", denial.message);
             let curable = [DenialReason::LimitReached, DenialReason::ClassUnavailable, DenialReason::GuardGap].contains(&denial.reason);
-            prop_assert_eq!(denial.retry_after.is_some(), curable);
+            // A lock says by itself when it is over.
+            prop_assert_eq!(denial.retry_after.is_some(), curable || denial.lock.is_some());
         }
         let ids: Vec<_> = decision.considered.iter().map(|one| &one.policy).collect();
         prop_assert!(ids.is_sorted() && (ids.is_empty() || ids.len() == world.policies.len()), "each policy once, in order: {ids:?}");
@@ -99,6 +100,21 @@ proptest! {
         for index in (0..world.policies.len()).filter(|index| world.policies[*index].effect == Effect::Forbid) {
             prop_assert!(!allows(&with(&world, |w| w.policies[index].broken = Some("when: unknown root".into()))));
         }
+    }
+
+    #[test]
+    fn another_lock_never_allows_and_one_that_is_about_the_request_forbids(world in snapshots(), mut another in locks()) {
+        another.name = "another".into();
+        let locked = with(&world, |w| w.locks.push(another));
+        prop_assert!(allows(&world) || !allows(&locked));
+        let everything = LockMatch { everything: Some(true), ..LockMatch::default() };
+        let all = with(&world, |w| w.locks.push(LockFacts { matches: everything, ..fixture::lock("all") }));
+        prop_assert!(!allows(&all));
+    }
+
+    #[test]
+    fn the_order_of_locks_decides_nothing(world in snapshots(), seed in any::<u64>()) {
+        prop_assert_eq!(decide(&with(&world, |w| shuffle(&mut w.locks, seed))), decide(&world));
     }
 
     #[test]

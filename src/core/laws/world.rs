@@ -10,20 +10,23 @@ use crate::{
         CredentialClassSpec, CredentialLeaseSpec, Delivery, Ttl,
         class::{ClassTtl, LabelSelector, NamespaceSet},
         lease::{LeaseCrl, LeasePolicy, LeaseX509},
+        lock::{LockMatch, LockSource},
         policy::{Effect, Limits, PolicyTtl, Requirement},
         request::{Revocation, RevocationKind},
     },
     core::{
         decide::Gone,
         fixture,
-        snapshot::{ClassFacts, GuardFacts, NamespaceFacts, PodFacts, PolicyFacts, PolicyId, Snapshot, SubjectFacts, Tri},
+        snapshot::{ClassFacts, GuardFacts, LockFacts, NamespaceFacts, PodFacts, PolicyFacts, PolicyId, Snapshot, SubjectFacts, Tri},
     },
 };
 
 /// Any world in which somebody asks.
 pub(super) fn snapshots() -> impl Strategy<Value = Snapshot> {
-    (asks(), guards(), classes(), namespaces(), pods(), policy_sets()).prop_map(|(ask, guard, class, namespace, pod, policies)| {
-        let mut world = Snapshot { guard, class, namespace, pod, policies, ..fixture::snapshot() };
+    let lock_sets = prop_oneof![12 => Just(vec![]), 1 => prop::collection::vec(locks(), 1..3)];
+    let parts = (asks(), guards(), classes(), namespaces(), pods(), policy_sets(), lock_sets);
+    parts.prop_map(|(ask, guard, class, namespace, pod, policies, locks)| {
+        let mut world = Snapshot { guard, class, namespace, pod, policies, locks, ..fixture::snapshot() };
         ask.into_world(&mut world);
         world
     })
@@ -48,6 +51,20 @@ pub(super) fn live_grants() -> impl Strategy<Value = (Snapshot, CredentialLeaseS
                 ..fixture::lease("x")
             };
             (world, lease, Gone { policy, class })
+        },
+    )
+}
+
+/// Any lock that may be about who asks here.
+pub(super) fn locks() -> impl Strategy<Value = LockFacts> {
+    let part = |names: &'static [&'static str]| option::weighted(0.4, select(names).prop_map(|name| vec![name.to_owned()]));
+    let parts = (part(&["shop", "bank"]), part(&["orders", "batch"]), part(&["node-a", "node-b"]), part(&["orders-db", "orders-ro"]));
+    (parts, -60..7200i64, select(vec![LockSource::Person, LockSource::Engine]), "[a-z]{1,6}").prop_map(
+        |((namespaces, service_account_names, nodes, classes), left, source, name)| LockFacts {
+            matches: LockMatch { namespaces, service_account_names, nodes, classes, ..LockMatch::default() },
+            expires_at: fixture::snapshot().now + SignedDuration::from_secs(left),
+            source,
+            ..fixture::lock(&name)
         },
     )
 }

@@ -16,8 +16,7 @@ const OWN: [&str; 1] = ["credentialleases"];
 /// Subresources that only the operator writes.
 const STATUS: [&str; 3] = ["accessrequests/status", "credentialleases/status", "accesslocks/status"];
 
-const DESCRIPTION: &str =
-    "Only Daypass writes status and leases; a person may end a lease, under their own name; an open lease cannot be deleted; a lock says who placed it.";
+const DESCRIPTION: &str = "Only Daypass writes status and leases; a person may end a lease, under their own name; an open lease cannot be deleted; a lock says who placed it.";
 
 pub(super) fn policy(operator: &OperatorName) -> Policy {
     let cel = |text: &str| cel(text, operator);

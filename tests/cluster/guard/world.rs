@@ -165,7 +165,7 @@ impl World {
     /// Keeps the stamps from namespaces and leases that are labelled so: forgeries can then be tried with and without them side by side.
     async fn limit_the_stamps(&self) {
         let unlabelled = json!({"matchExpressions": [{"key": UNSTAMPED.0, "operator": "NotIn", "values": [UNSTAMPED.1]}]});
-        for (binding, selector) in [("stamp", "namespaceSelector"), ("stamp-revoke", "objectSelector")] {
+        for (binding, selector) in [("stamp", "namespaceSelector"), ("stamp-revoke", "objectSelector"), ("stamp-lock", "objectSelector")] {
             let path = format!("{ADMISSION}/mutatingadmissionpolicybindings/{binding}.daypass.dev");
             let mut resources = json!({});
             resources[selector] = unlabelled.clone();

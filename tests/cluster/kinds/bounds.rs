@@ -219,7 +219,7 @@ fn unbounded(schema: &Value, at: &str, found: &mut Vec<String>) {
 
 #[test]
 fn every_string_list_and_map_has_a_maximum() {
-    for kind in ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy"] {
+    for kind in ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy", "AccessLock"] {
         let mut found = vec![];
         unbounded(&schema_of(kind), kind, &mut found);
         assert_eq!(found, Vec::<String>::new());
@@ -238,9 +238,10 @@ fn no_field_of_a_kind_is_left_out_of_the_samples() {
         ("CredentialClass", vec![with(samples::class(), samples::class_status()), brought_class(), samples::token_class()]),
         ("ClusterAccessPolicy", vec![with(samples::cluster_policy(), samples::policy_status()), selecting_policy()]),
         ("AccessPolicy", vec![with(samples::policy("a"), samples::policy_status())]),
+        ("AccessLock", vec![with(samples::lock(), samples::lock_status()), samples::lock_of_everything()]),
     ];
     // Stamped by the API server, so nobody can try its bounds there; the lease has the same ones. A revocation has a test of its own.
-    let elsewhere = ["AccessRequest.spec.requester", "CredentialLease.spec.revoke"];
+    let elsewhere = ["AccessRequest.spec.requester", "AccessLock.spec.by", "CredentialLease.spec.revoke"];
     for (kind, samples) in kinds {
         let (mut known, mut set) = (BTreeSet::new(), BTreeSet::new());
         known_fields(&schema_of(kind), kind, &mut known);
@@ -269,6 +270,7 @@ async fn specs_are_bounded_to_the_character() {
         (&admin, samples::cluster_policy()),
         (&admin, selecting_policy()),
         (&admin, samples::policy("default")),
+        (&admin, samples::lock()),
     ] {
         differences.extend(try_all(author, Try::Create, &sample, "spec").await);
     }
@@ -298,6 +300,7 @@ async fn statuses_are_bounded_even_for_the_operator() {
         (&admin, samples::class(), samples::class_status()),
         (&admin, samples::cluster_policy(), samples::policy_status()),
         (&admin, samples::policy("default"), samples::policy_status()),
+        (&admin, samples::lock(), samples::lock_status()),
     ] {
         sample["metadata"]["name"] = json!("bounded-status");
         let mut held = author.create(&sample).await.unwrap();

@@ -28,6 +28,7 @@ async fn put_up(stage: &Stage) {
         (&admin, samples::class(), samples::class_status()),
         (&admin, samples::cluster_policy(), samples::policy_status()),
         (&admin, samples::policy(NAMESPACE), samples::policy_status()),
+        (&admin, short_lock(), samples::lock_status()),
     ] {
         object["metadata"]["name"] = json!("columns");
         let mut held = author.create(&object).await.unwrap();
@@ -38,6 +39,13 @@ async fn put_up(stage: &Stage) {
         }
         operator.put_status(&held).await.unwrap();
     }
+}
+
+/// A lock of one node.
+fn short_lock() -> Value {
+    let mut lock = samples::lock();
+    lock["spec"]["match"] = json!({"nodes": ["node-1"]});
+    lock
 }
 
 #[tokio::test]
@@ -73,6 +81,12 @@ async fn people_see_what_they_look_for_under_short_names() {
             &["NAME", "EFFECT", "CLASSES", "READY", "REASON", "LIVE", "AGE"],
             &["Permit", "[\"orders-db\"]", "True", "Issued", "3"],
         ),
+        (
+            "dplock",
+            "",
+            &["NAME", "MATCH", "STATE", "REVOKED", "DEAD", "WAITING", "UNTIL", "BY", "AGE"],
+            &["{\"nodes\":[\"node-1\"]}", "Active", "4", "3", "2", "2099-01-01T00:00:00Z", "admin"],
+        ),
     ] {
         let mut args = vec!["get", short, "columns"];
         args.extend(if namespace.is_empty() { vec![] } else { vec!["-n", namespace] });
@@ -85,7 +99,7 @@ async fn people_see_what_they_look_for_under_short_names() {
     // All of it in one look.
     let output = stage.cluster.kubectl(["get", "daypass", "-A", "-o", "json"]).await.unwrap();
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
-    for kind in ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy"] {
+    for kind in ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy", "AccessLock"] {
         let found = all["items"].as_array().unwrap().iter().any(|object| object["kind"] == kind && object["metadata"]["name"] == "columns");
         assert!(found, "{kind} is not in category daypass");
     }

@@ -68,7 +68,36 @@ pub fn token_lease(namespace: &str) -> Value {
 pub fn lease_status() -> Value {
     json!({
         "state": "Closed", "reason": "PodGone", "endedTime": "2026-11-24T10:05:00Z", "closedTime": "2026-11-24T10:15:00Z",
-        "proof": "NotAfterPassed", "message": "the pod is gone",
+        "proof": "NotAfterPassed", "message": "the pod is gone", "lock": {"name": "sample", "uid": "k-1"},
+    })
+}
+
+/// A lock as a person writes it; the API server adds who that is.
+pub fn lock() -> Value {
+    json!({
+        "apiVersion": "daypass.dev/v1alpha1", "kind": "AccessLock", "metadata": {"name": "sample"},
+        "spec": {
+            "match": {
+                "namespaces": ["shop"], "serviceAccountNames": ["orders"], "podUIDs": ["p-1"], "nodes": ["node-1"],
+                "images": ["registry.example/orders"], "classes": ["orders-db"],
+            },
+            "reason": "node-1 may be compromised", "expiresAt": "2099-01-01T00:00:00Z", "source": "Person",
+        },
+    })
+}
+
+/// A lock of everything there is.
+pub fn lock_of_everything() -> Value {
+    let mut lock = lock();
+    lock["spec"]["match"] = json!({"everything": true});
+    lock
+}
+
+/// A status of a lock.
+pub fn lock_status() -> Value {
+    json!({
+        "observedGeneration": 1, "state": "Active", "matched": 5, "revoked": 4, "provenDead": 3, "waiting": 2,
+        "deadBy": "2026-11-24T10:15:00Z", "conditions": conditions(),
     })
 }
 
