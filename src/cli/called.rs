@@ -7,7 +7,7 @@ use clap::{Command, CommandFactory};
 use super::Cli;
 
 /// The commands that a person runs from where they work. The others run in a cluster.
-const OF_PEOPLE: [&str; 4] = ["get", "explain", "request", "revoke"];
+const OF_PEOPLE: [&str; 6] = ["get", "explain", "request", "revoke", "lock", "unlock"];
 
 /// What the plugin is for.
 const ABOUT: &str = "Shows, explains, makes and ends requests for the short-lived credentials that Daypass issues";
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn whoever_asks_a_command_for_help_learns_its_exit_codes() {
-        for command in ["get", "explain", "request", "revoke", "drain", "exec"] {
+        for command in ["get", "explain", "request", "revoke", "lock", "unlock", "drain", "exec"] {
             assert!(usage("daypass", &[command, "--help"]).contains("Exit codes"), "{command}");
         }
     }
@@ -100,9 +100,13 @@ mod tests {
 
     #[test]
     fn the_flags_that_people_know_from_kubectl_are_the_same_everywhere() {
-        for words in
-            [&["get"][..], &["explain", "x"], &["request", "--class", "c", "--dir", "d", "--pod", "p"], &["revoke", "--reason", "r"]]
-        {
+        for words in [
+            &["get"][..],
+            &["explain", "x"],
+            &["request", "--class", "c", "--dir", "d", "--pod", "p"],
+            &["revoke", "--reason", "r"],
+            &["lock", "--reason", "r", "--for", "2h"],
+        ] {
             let words = [&["daypass"][..], words, &["-n", "shop", "--context", "day", "--kubeconfig", "/f"]].concat();
             assert!(Called::Daypass.command().try_get_matches_from(&words).is_ok(), "{words:?}");
         }

@@ -14,6 +14,7 @@ mod explain;
 mod get;
 mod install;
 mod kube_args;
+mod lock;
 mod open;
 mod pod_args;
 mod request;
@@ -64,6 +65,10 @@ enum Command {
     Open(open::OpenArgs),
     #[command(about = "End credentials, and wait until they are proven dead")]
     Revoke(Box<revoke::RevokeArgs>),
+    #[command(about = "Lock out an identity, a node, an image, … until a time, and end what it holds")]
+    Lock(Box<lock::LockArgs>),
+    #[command(about = "Lift a lock before its end")]
+    Unlock(lock::UnlockArgs),
     #[command(about = "Print a script that completes this command line in a shell")]
     Completion(completion::CompletionArgs),
 }
@@ -91,6 +96,8 @@ pub fn run(words: Vec<OsString>) -> ExitCode {
         Command::Explain(args) => block_on(explain::run(args)),
         Command::Open(args) => alone(open::run(args)),
         Command::Revoke(args) => alone(revoke::run(*args)),
+        Command::Lock(args) => alone(lock::lock(*args)),
+        Command::Unlock(args) => alone(lock::unlock(args)),
         Command::Completion(args) => completion::print(&args, Called::Daypass.command()),
     }
 }

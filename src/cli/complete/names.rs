@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::words::Candidate;
 use crate::{
-    api::{AccessRequest, CredentialClass, CredentialLease},
+    api::{AccessLock, AccessRequest, CredentialClass, CredentialLease},
     cli::kube_args::{KubeArgs, Reach},
     cluster::{Clock, client},
 };
@@ -32,6 +32,7 @@ enum Named {
     Namespace,
     Node,
     Lease,
+    Lock,
     /// One of these as `NAMESPACE/NAME`.
     AccountIn,
     PodIn,
@@ -50,6 +51,7 @@ pub fn of(argument: &str, typed: &str, given: &BTreeMap<String, String>) -> Vec<
         "namespace" => Named::Namespace,
         "node" => Named::Node,
         "lease" => Named::Lease,
+        "lock" => Named::Lock,
         "service_account" => Named::AccountIn,
         "holder" => Named::PodIn,
         "asked" => Named::RequestIn,
@@ -105,6 +107,7 @@ fn fetch(named: Named, kube: &KubeArgs, place: &Place) -> Option<Vec<String>> {
             Named::Namespace => list(Api::<Namespace>::all(client)).await,
             Named::Node => list(Api::<Node>::all(client)).await,
             Named::Lease => list(Api::<CredentialLease>::namespaced(client, &place.operator)).await,
+            Named::Lock => list(Api::<AccessLock>::all(client)).await,
             Named::AccountIn => list_in(place.api::<ServiceAccount>(client, kube.namespace.as_deref())).await,
             Named::PodIn => list_in(place.api::<Pod>(client, kube.namespace.as_deref())).await,
             Named::RequestIn => list_in(place.api::<AccessRequest>(client, kube.namespace.as_deref())).await,

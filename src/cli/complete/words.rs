@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn commands_come_first_and_only_those_of_people() {
-        assert_eq!(offered(&[""]), ["request", "get", "explain", "revoke", "help"]);
+        assert_eq!(offered(&[""]), ["request", "get", "explain", "revoke", "lock", "unlock", "help"]);
         assert_eq!(offered(&["e"]), ["explain"]);
         assert_eq!(offered(&["zzz"]), [""; 0]);
         let Next::OneOf(candidates) = next(&["get"]) else { panic!() };
@@ -245,6 +245,9 @@ mod tests {
         assert_eq!(next(&["request", "--class", "or"]), value_of("class", "or"));
         assert_eq!(next(&["get", "--namespace=sh"]), value_of("namespace", "sh"));
         assert_eq!(offered(&["get", "orders-db-1", ""]), [""; 0], "there is one name");
+        assert_eq!(next(&["lock", "--node", "a", "--node", "no"]), value_of("node", "no"));
+        assert_eq!(next(&["lock", "--pod", "shop/"]), value_of("holder", "shop/"));
+        assert_eq!(next(&["unlock", "inc"]), value_of("lock", "inc"));
     }
 
     #[test]

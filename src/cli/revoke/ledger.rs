@@ -18,7 +18,7 @@ use crate::{
 /// How many leases or pods are read at a time.
 const PAGE: u32 = 250;
 /// How many ends are asked for at once.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 /// The leases that somebody means.
 pub struct Ledger {
@@ -77,7 +77,8 @@ impl Ledger {
     }
 }
 
-async fn list<K>(api: &Api<K>, fields: &str) -> Result<Vec<K>, ApiError>
+/// Everything that these fields select, page by page.
+pub async fn list<K>(api: &Api<K>, fields: &str) -> Result<Vec<K>, ApiError>
 where
     K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
 {
@@ -209,7 +210,7 @@ impl<'l> Chase<'l> {
 
 /// A lease that is not there at all. Only closed ones may be removed, but whoever removes a definition takes open ones along: it counts as
 /// dead where the credential's own time is over as well.
-fn gone(held: &Held, clock: &Clock) -> Standing {
+pub fn gone(held: &Held, clock: &Clock) -> Standing {
     if clock.server_now().is_some_and(|now| now >= held.valid_until) && clock.now() >= held.valid_until {
         return Standing::Dead { proof: None, closed_time: None };
     }

@@ -3,11 +3,11 @@
 
 #[cfg(test)]
 mod fixture;
-mod held;
-mod ledger;
-mod select;
-mod tally;
-mod tell;
+pub mod held;
+pub mod ledger;
+pub mod select;
+pub mod tally;
+pub mod tell;
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -139,7 +139,9 @@ async fn revoke(args: &RevokeArgs) -> Result<u8, Refusal> {
         eprintln!("{}", nothing(&mut ledger, &selection).await);
     } else if !args.yes {
         found.iter().for_each(|held| eprintln!("{}", line(held)));
-        match confirmed(found.len()) {
+        let count = found.len();
+        let credentials = plural(count, "credential");
+        match confirmed(&format!("End {count} {credentials}? Workloads lose them at once, and what is ended stays ended. [y/N] ")) {
             Ok(true) => {}
             Ok(false) => return Err((exit::FAILED, "nothing was changed".into())),
             Err(problem) => return Err((exit::USAGE, problem)),
@@ -264,7 +266,7 @@ impl RevokeArgs {
 }
 
 /// One lease, and how it stands, in a line.
-fn line(held: &Held) -> String {
+pub fn line(held: &Held) -> String {
     let (about, until) = (held.about(), held.valid_until);
     let stands = match &held.standing {
         Standing::Open { message: None } => format!("open, valid until {until:.0}"),
@@ -319,7 +321,7 @@ fn missing(verb: &str, resource: &str, namespace: Option<&str>) -> String {
 }
 
 /// A reason as the ledger takes it.
-fn reason(text: &str) -> Result<String, String> {
+pub fn reason(text: &str) -> Result<String, String> {
     let text = text.trim();
     match text.chars().count() {
         0 => Err("say why, in a few words: it goes on record".into()),

@@ -3,7 +3,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use super::tally::{Tally, plural};
+use super::tally::Tally;
 
 /// Erases the line that the cursor is in.
 const ERASE: &str = "\r\x1b[K";
@@ -50,12 +50,12 @@ impl Teller {
     }
 }
 
-/// Asks a person whether so many credentials shall end. `Err` where there is nobody to ask.
-pub fn confirmed(count: usize) -> Result<bool, String> {
+/// Asks a person a question that is answered with yes or no. `Err` where there is nobody to ask.
+pub fn confirmed(question: &str) -> Result<bool, String> {
     if !std::io::stdin().is_terminal() {
         return Err("standard input is not a terminal, so nobody can be asked: look with --dry-run, then give --yes".into());
     }
-    eprint!("End {count} {}? Workloads lose them at once, and what is ended stays ended. [y/N] ", plural(count, "credential"));
+    eprint!("{question}");
     let _ = std::io::stderr().flush();
     Ok(is_yes(&mut std::io::stdin().lock()))
 }
