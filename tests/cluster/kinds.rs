@@ -11,7 +11,7 @@ mod judged;
 mod leases;
 mod locks;
 mod policies;
-mod quiet;
+pub mod quiet;
 mod requests;
 pub mod samples;
 mod selected;

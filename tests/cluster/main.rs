@@ -21,6 +21,7 @@ mod input;
 mod install;
 mod kinds;
 mod leaving;
+mod locks;
 mod plugin;
 mod pods;
 mod postgres;

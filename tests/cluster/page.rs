@@ -1,4 +1,4 @@
-//! The commands of `docs/revoking.md`, run as they stand in the page, by the shell, from the root of this repository.
+//! The commands of pages of `docs/`, run as they stand there, by the shell, from the root of this repository.
 
 use std::path::Path;
 
@@ -6,12 +6,17 @@ use stage::Stage;
 
 use crate::{plugin::Person, pods::Said};
 
-/// The shell blocks below a heading of the page.
+/// The shell blocks below a heading of docs/revoking.md.
 pub fn blocks(heading: &str) -> Vec<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/revoking.md");
+    blocks_of("docs/revoking.md", heading)
+}
+
+/// The shell blocks below a heading of a page.
+pub fn blocks_of(page: &str, heading: &str) -> Vec<String> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let text = std::fs::read_to_string(path).unwrap();
     let section = text.split("\n## ").find(|section| section.lines().next() == Some(heading));
-    let section = section.unwrap_or_else(|| panic!("docs/revoking.md has no section {heading:?}"));
+    let section = section.unwrap_or_else(|| panic!("{page} has no section {heading:?}"));
     let blocks = section.split("```sh\n").skip(1).map(|block| block.split("```").next().unwrap().to_owned());
     blocks.collect()
 }

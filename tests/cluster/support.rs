@@ -38,6 +38,8 @@ pub const LENT_ACCOUNTS: &[&str] = &[
     "restart",
     "sweep",
     "proof",
+    "locked",
+    "abnormal",
 ];
 
 /// A stage with a running operator.

@@ -27,10 +27,10 @@ use crate::{
 };
 
 /// Longest that an API server remembers a token that it accepted, and some room.
-const CACHED: Duration = Duration::from_secs(14);
+pub const CACHED: Duration = Duration::from_secs(14);
 
 /// A class that lends an account, a policy of the same name, and a pod that asks.
-struct Lending<'s> {
+pub struct Lending<'s> {
     stage: &'s Stage,
     /// Of class, policy, namespace and service account of the pod.
     name: String,
@@ -40,15 +40,15 @@ struct Lending<'s> {
 }
 
 /// A token that was lent.
-struct Lent {
+pub struct Lent {
     request: AccessRequest,
     lease: CredentialLease,
-    token: String,
+    pub token: String,
 }
 
 impl<'s> Lending<'s> {
     /// Lends the account of this name to a namespace of its own.
-    async fn of(stage: &'s Stage, account: &str) -> Self {
+    pub async fn of(stage: &'s Stage, account: &str) -> Self {
         Self::with(stage, &format!("tokens-{account}"), LENT, account, json!({})).await
     }
 
@@ -77,7 +77,7 @@ impl<'s> Lending<'s> {
     }
 
     /// Asks for a sealed token and opens it.
-    async fn sealed(&self, ttl: &str) -> Lent {
+    pub async fn sealed(&self, ttl: &str) -> Lent {
         let key = OpeningKey::generate().unwrap();
         let request = self.ask(json!({"ttl": ttl, "sealTo": key.public_base64()})).await;
         let request = self.active(request).await;
@@ -129,12 +129,12 @@ impl<'s> Lending<'s> {
     }
 
     /// Who the API server takes the holder of a token for; `None`: for nobody.
-    async fn whoami(&self, token: &str) -> Option<UserInfo> {
+    pub async fn whoami(&self, token: &str) -> Option<UserInfo> {
         whoami(self.stage, token).await
     }
 
     /// Waits until the request says how it ended, and the lease says the same.
-    async fn ended(&self, lent: &Lent, limit: Duration) -> EndedStatus {
+    pub async fn ended(&self, lent: &Lent, limit: Duration) -> EndedStatus {
         let (api, name) = (self.requests(), lent.request.name_any());
         let look = || async { api.get(&name).await.ok().filter(|request| request.state() == RequestState::Ended) };
         let request = match wait::until("the end to be proven", limit, look).await {

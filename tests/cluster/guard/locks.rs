@@ -43,19 +43,54 @@ async fn the_operator_places_locks_of_its_own_and_neither_changes_nor_lifts_one(
             case("an admin places one", &admin, create(LOCKS, lock("guard-person", json!({}))), created().says("\"by\":\"admin\"")),
             case("the operator as a person: refused", &operator, create(LOCKS, lock("guard-more", json!({"by": own}))), no()),
             case("the operator in another name: refused", &operator, create(LOCKS, with(json!({"spec": {"by": "ed"}}))), refused("ledger")),
-            case("of everything: refused", &operator, create(LOCKS, with(json!({"spec": {"match": {"everything": true, "namespaces": null, "serviceAccountNames": null}}}))), no()),
-            case("that would go with an owner: refused", &operator, create(LOCKS, with(json!({"metadata": {"ownerReferences": owner}}))), no()),
-            case("that a person could not lift: refused", &operator, create(LOCKS, with(json!({"metadata": {"finalizers": ["example.com/f"]}}))), no()),
+            case(
+                "of everything: refused",
+                &operator,
+                create(LOCKS, with(json!({"spec": {"match": {"everything": true, "namespaces": null, "serviceAccountNames": null}}}))),
+                no(),
+            ),
+            case(
+                "that would go with an owner: refused",
+                &operator,
+                create(LOCKS, with(json!({"metadata": {"ownerReferences": owner}}))),
+                no(),
+            ),
+            case(
+                "that a person could not lift: refused",
+                &operator,
+                create(LOCKS, with(json!({"metadata": {"finalizers": ["example.com/f"]}}))),
+                no(),
+            ),
             case("lifting its own: refused", &operator, delete(path("guard-engine")), no()),
             case("lifting a person's: refused", &operator, delete(path("guard-person")), no()),
             case("lifting all at once: refused", &operator, delete(format!("{LOCKS}?fieldSelector=metadata.name%3Dguard-engine")), no()),
             case("shortening its own: refused", &operator, merge(path("guard-engine"), earlier.clone()), no()),
             case("shortening a person's: refused", &operator, merge(path("guard-person"), earlier.clone()), no()),
             case("a label: refused", &operator, merge(path("guard-person"), json!({"metadata": {"labels": {"a": "b"}}})), no()),
-            case("applying its own again: refused", &operator, apply(path("guard-engine"), with(json!({"metadata": {"name": "guard-engine"}, "spec": earlier["spec"]}))), no()),
-            case("its word on its own", &operator, merge(format!("{}/status", path("guard-engine")), json!({"status": {"waiting": 1}})), passes()),
-            case("its word on a person's", &operator, merge(format!("{}/status", path("guard-person")), json!({"status": {"waiting": 1}})), passes()),
-            case("an admin's word: refused", &admin, merge(format!("{}/status", path("guard-person")), json!({"status": {"waiting": 0}})), refused("ledger").says("only the operator writes status")),
+            case(
+                "applying its own again: refused",
+                &operator,
+                apply(path("guard-engine"), with(json!({"metadata": {"name": "guard-engine"}, "spec": earlier["spec"]}))),
+                no(),
+            ),
+            case(
+                "its word on its own",
+                &operator,
+                merge(format!("{}/status", path("guard-engine")), json!({"status": {"waiting": 1}})),
+                passes(),
+            ),
+            case(
+                "its word on a person's",
+                &operator,
+                merge(format!("{}/status", path("guard-person")), json!({"status": {"waiting": 1}})),
+                passes(),
+            ),
+            case(
+                "an admin's word: refused",
+                &admin,
+                merge(format!("{}/status", path("guard-person")), json!({"status": {"waiting": 0}})),
+                refused("ledger").says("only the operator writes status"),
+            ),
             case("a person may not move its end either", &admin, merge(path("guard-engine"), earlier), invalid("keeps its end")),
             case("but lift it", &admin, delete(path("guard-engine")), passes()),
             case("and their own", &admin, delete(path("guard-person")), passes()),
@@ -76,22 +111,55 @@ async fn a_person_places_a_lock_under_their_own_name_and_never_as_the_operator()
     };
     let own = &world.own.requester.username;
     let path = format!("{LOCKS}/guard-true");
-    let stored = matrix
-        .one("the true author", &admin, create(LOCKS, unstamped("guard-true", json!({"by": "admin"}))), created())
-        .await
-        .json();
+    let stored =
+        matrix.one("the true author", &admin, create(LOCKS, unstamped("guard-true", json!({"by": "admin"}))), created()).await.json();
     let mut renamed = stored.clone();
     renamed["spec"]["by"] = "ed".into();
     matrix
         .play([
-            case("forged: overwritten by the stamp", &admin, create(format!("{LOCKS}?dryRun=All"), lock("guard-forged", json!({"by": "ed"}))), created().says("\"by\":\"admin\"")),
-            case("a pod that may: it is named", &pod, create(format!("{LOCKS}?dryRun=All"), lock("guard-pod", json!({}))), created().says("system:serviceaccount:guard-locks:orders")),
-            case("forged without the stamp: refused", &admin, create(LOCKS, unstamped("guard-forged", json!({"by": "ed"}))), refused("ledger").says("spec.by is who places the lock")),
-            case("no author without the stamp: the schema answers", &admin, create(LOCKS, unstamped("guard-none", json!({}))), invalid("spec.by")),
-            case("as the engine: refused", &admin, create(LOCKS, lock("guard-engine-2", json!({"source": "Engine"}))), refused("ledger").says("source Engine")),
-            case("as the engine in its name: refused", &admin, create(LOCKS, unstamped("guard-engine-2", json!({"source": "Engine", "by": own}))), refused("ledger")),
+            case(
+                "forged: overwritten by the stamp",
+                &admin,
+                create(format!("{LOCKS}?dryRun=All"), lock("guard-forged", json!({"by": "ed"}))),
+                created().says("\"by\":\"admin\""),
+            ),
+            case(
+                "a pod that may: it is named",
+                &pod,
+                create(format!("{LOCKS}?dryRun=All"), lock("guard-pod", json!({}))),
+                created().says("system:serviceaccount:guard-locks:orders"),
+            ),
+            case(
+                "forged without the stamp: refused",
+                &admin,
+                create(LOCKS, unstamped("guard-forged", json!({"by": "ed"}))),
+                refused("ledger").says("spec.by is who places the lock"),
+            ),
+            case(
+                "no author without the stamp: the schema answers",
+                &admin,
+                create(LOCKS, unstamped("guard-none", json!({}))),
+                invalid("spec.by"),
+            ),
+            case(
+                "as the engine: refused",
+                &admin,
+                create(LOCKS, lock("guard-engine-2", json!({"source": "Engine"}))),
+                refused("ledger").says("source Engine"),
+            ),
+            case(
+                "as the engine in its name: refused",
+                &admin,
+                create(LOCKS, unstamped("guard-engine-2", json!({"source": "Engine", "by": own}))),
+                refused("ledger"),
+            ),
             case("another author afterwards: refused", &admin, put(&path, renamed), invalid("a lock is written once")),
-            case("another author by JSON patch: refused", &admin, json_patch(&path, json!([{"op": "replace", "path": "/spec/by", "value": "ed"}])), invalid("a lock is written once")),
+            case(
+                "another author by JSON patch: refused",
+                &admin,
+                json_patch(&path, json!([{"op": "replace", "path": "/spec/by", "value": "ed"}])),
+                invalid("a lock is written once"),
+            ),
             case("a later end", &admin, merge(&path, json!({"spec": {"expiresAt": "2099-06-01T00:00:00Z"}})), passes()),
             case("lifted", &admin, delete(&path), passes()),
         ])

@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use daypass::{
-    api::{EndReason, LABEL_CA, RequestState},
+    api::{
+        AccessLockSpec, EndReason, LABEL_CA, RequestState,
+        lock::{LockMatch, LockSource},
+    },
+    cluster::act::Writer,
     install::manifests,
     issue::x509::{Lifetimes, Managed},
 };
@@ -18,7 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::{Api, ResourceExt, api::DeleteParams};
 use serde_json::{Value, json};
-use stage::{Csr, Operator, OperatorOptions, Pod, Stage};
+use stage::{Csr, NODE, Operator, OperatorOptions, Pod, Stage};
 
 use crate::{
     kinds::{Author, samples},
@@ -103,6 +107,32 @@ impl Play {
         }
         self.bring_authority().await;
         self.until_called("update", "configmaps").await;
+    }
+
+    /// A person locks what nobody is, and the operator says what came of it. And the operator locks by itself: by its own code and token, since
+    /// nobody asks so often here that it would.
+    pub async fn lock(&self) {
+        let stage = self.stage();
+        let spec = json!({"match": {"nodes": ["nowhere"]}, "reason": "a test", "expiresAt": "2099-01-01T00:00:00Z"});
+        stage
+            .platform(json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessLock", "metadata": {"name": "play"}, "spec": spec}))
+            .await
+            .unwrap();
+        self.until_called("update", "accesslocks/status").await;
+        let admin = stage.cluster.admin().unwrap();
+        let name = stage.operator_name();
+        let spec = PodSpec::new(&name.namespace, "daypass-engine").service_account(&name.service_account).node(NODE);
+        let pod = workload::run_pod(&admin, &spec).await.unwrap();
+        let token = workload::bound_token(&admin, &pod, &TokenOptions::default()).await.unwrap();
+        let spec = AccessLockSpec {
+            matches: LockMatch { nodes: Some(vec!["nowhere".into()]), ..LockMatch::default() },
+            reason: "a test".into(),
+            expires_at: Timestamp::now() + SignedDuration::from_hours(1),
+            source: LockSource::Engine,
+            by: name.username(),
+        };
+        let writer = Writer::new(stage.cluster.client_with_token(&token).unwrap(), name.namespace.clone());
+        writer.place_lock("play-engine", spec).await.unwrap();
     }
 
     /// A pod that asks.

@@ -41,6 +41,7 @@ async fn the_operator_uses_every_right_that_it_has_and_needs_no_other() {
     play.inherit().await;
     play.find_the_guard_open().await;
     play.offer().await;
+    play.lock().await;
     let pod = play.pod().await;
     play.expire(&pod).await;
     play.give_back(&pod).await;

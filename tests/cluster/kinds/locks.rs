@@ -8,7 +8,8 @@ use super::{
     trial::{Case, every_rule_is_tried, refused, taken, verdict},
 };
 
-const SAY: &str = "say what is locked: at least one of namespaces, serviceAccountNames, podUIDs, nodes, images and classes; or, aloud, everything: true";
+const SAY: &str =
+    "say what is locked: at least one of namespaces, serviceAccountNames, podUIDs, nodes, images and classes; or, aloud, everything: true";
 const ALONE: &str = "everything stands alone: leave it out, or leave out all other parts";
 const ONCE: &str = "a lock is written once; only expiresAt may change";
 const ENGINE: &str = "what the engine locked keeps its end";
@@ -37,7 +38,12 @@ fn matches() -> Vec<Case> {
         refused("everything denied and nothing said", only(json!({"everything": false})), "spec.match", SAY),
         refused("everything and a part", json!({"spec": {"match": {"everything": true}}}), "spec.match", ALONE),
         refused("a star, which would be the name of nothing", name("namespaces", "*"), "spec.match.namespaces[0]", "should match"),
-        refused("an account with its namespace", name("serviceAccountNames", "shop/orders"), "spec.match.serviceAccountNames[0]", "should match"),
+        refused(
+            "an account with its namespace",
+            name("serviceAccountNames", "shop/orders"),
+            "spec.match.serviceAccountNames[0]",
+            "should match",
+        ),
         refused("a pod by its path", name("podUIDs", "shop/orders-1"), "spec.match.podUIDs[0]", "should match"),
         refused("a star of nodes", name("nodes", "*"), "spec.match.nodes[0]", "should match"),
         refused("a pattern of images", name("images", "registry.example/*"), "spec.match.images[0]", "should match"),

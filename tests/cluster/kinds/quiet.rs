@@ -72,6 +72,11 @@ impl Author {
         Self(stage.cluster.client_impersonating(&name.username(), None, &groups, &BTreeMap::new()).unwrap())
     }
 
+    /// With which they write.
+    pub fn client(&self) -> Client {
+        self.0.clone()
+    }
+
     /// Creates an object.
     pub async fn create(&self, object: &Value) -> Answer {
         self.send("POST", &collection(object), object).await
