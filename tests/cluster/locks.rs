@@ -2,6 +2,7 @@
 //! is given until they are over or lifted. Where requests, restarts and slow answers race a lock, nothing outlives it.
 
 mod asking;
+mod command;
 mod ends;
 mod racing;
 mod restart;

@@ -97,12 +97,13 @@ async fn an_operator_is_ready_whichever_of_its_lists_comes_last() {
     })
     .await;
     let relay = relay.unwrap();
-    let late: [(&str, Held); 10] = [
+    let late: [(&str, Held); 11] = [
         ("accessrequests", |line| line.contains("/accessrequests?")),
         ("credentialleases", |line| line.contains("/credentialleases?")),
         ("credentialclasses", |line| line.contains("/credentialclasses?")),
         ("clusteraccesspolicies", |line| line.contains("/clusteraccesspolicies?")),
         ("accesspolicies", |line| line.contains("/accesspolicies?")),
+        ("accesslocks", |line| line.contains("/accesslocks?")),
         ("pods", |line| line.contains("/pods?")),
         ("nodes", |line| line.contains("/nodes?")),
         ("namespaces", |line| line.contains("/namespaces?")),

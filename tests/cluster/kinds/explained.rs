@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{quiet::quiet, trial::schema_of};
 
-const KINDS: [&str; 5] = ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy"];
+const KINDS: [&str; 6] = ["AccessRequest", "CredentialLease", "CredentialClass", "ClusterAccessPolicy", "AccessPolicy", "AccessLock"];
 
 /// Fields without description, by path.
 fn undescribed(schema: &Value, at: &str) -> Vec<String> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use kube::ResourceExt;
+use serde_json::json;
 
 use super::Person;
 use crate::{scene::Scene, support::shared};
@@ -25,6 +26,9 @@ async fn kubectl_offers_what_the_plugin_knows() {
     let here = shared();
     let scene = Scene::set(&here.stage, "plugin-complete").await;
     let granted = scene.granted("10m").await.request.name_any();
+    let spec = json!({"match": {"nodes": ["nowhere"]}, "reason": "a test", "expiresAt": "2099-01-01T00:00:00Z"});
+    let lock = json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessLock", "metadata": {"name": "plugin-complete"}, "spec": spec});
+    here.stage.platform(lock).await.unwrap();
     let person = Person::admin(&here.stage);
     let only = |words: &[&str]| (words.iter().map(|word| word.to_string()).collect::<Vec<_>>(), ":4".to_owned());
     assert_eq!(offered(&person, &["e"]).await, only(&["explain"]));
@@ -42,6 +46,7 @@ async fn kubectl_offers_what_the_plugin_knows() {
         (&["revoke", "--service-account", "plugin-complete/p"], "plugin-complete/plugin-complete"),
         (&["revoke", "-n", "plugin-complete", "--pod", "plug"], "plugin-complete/plugin-complete-1"),
         (&["revoke", "--request", "plugin-complete/"], &format!("plugin-complete/{granted}")),
+        (&["unlock", "plugin-compl"], "plugin-complete"),
     ] {
         let look = || async { Some(offered(&person, words).await).filter(|(names, _)| !names.is_empty()) };
         assert_eq!(devcluster::wait::until("names", crate::scene::SOON, look).await.unwrap(), only(&[name]), "{words:?}");

@@ -32,7 +32,7 @@ pub async fn install(cluster: &Cluster, values: &Values) -> Result<(), Error> {
         let value = serde_json::to_value(&crd).unwrap_or_default();
         apply(&client, &value).await?;
     }
-    for plural in ["accessrequests", "credentialleases", "credentialclasses", "clusteraccesspolicies", "accesspolicies"] {
+    for plural in ["accessrequests", "credentialleases", "credentialclasses", "clusteraccesspolicies", "accesspolicies", "accesslocks"] {
         wait::until(&format!("{plural} to be served"), SERVED_WITHIN, || async {
             let path = format!("/apis/daypass.dev/v1alpha1/{plural}?limit=1");
             let request = http::Request::get(path).body(vec![]).ok()?;
