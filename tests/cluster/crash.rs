@@ -14,3 +14,5 @@ mod rig;
 mod rounds;
 mod twins;
 mod vanishing;
+
+pub use rig::deliver_secrets_into;

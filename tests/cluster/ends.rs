@@ -2,6 +2,7 @@
 //! until its own end, and nothing says otherwise; a Secret that held it is gone at once.
 
 mod causes;
+mod matrix;
 mod person;
 mod policy;
 mod restart;

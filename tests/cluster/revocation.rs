@@ -5,3 +5,5 @@ mod crl_kept;
 mod crl_keys;
 mod crl_nginx;
 mod crl_policy;
+
+pub use crl::{served, with_list};

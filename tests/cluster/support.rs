@@ -40,6 +40,7 @@ pub const LENT_ACCOUNTS: &[&str] = &[
     "proof",
     "locked",
     "abnormal",
+    "matrix",
 ];
 
 /// A stage with a running operator.

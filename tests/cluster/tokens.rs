@@ -167,7 +167,7 @@ impl<'s> Lending<'s> {
 }
 
 /// Who the API server takes the holder of a token for; `None`: for nobody.
-async fn whoami(stage: &Stage, token: &str) -> Option<UserInfo> {
+pub async fn whoami(stage: &Stage, token: &str) -> Option<UserInfo> {
     let client = stage.cluster.client_with_token(token).unwrap();
     match Api::<SelfSubjectReview>::all(client).create(&PostParams::default(), &SelfSubjectReview::default()).await {
         Ok(review) => Some(review.status.unwrap().user_info.unwrap()),
