@@ -10,6 +10,7 @@ use devcluster::{
 };
 
 use super::{
+    lives::{Course, Life},
     rig::Rig,
     rounds::{Part, Round},
 };
@@ -31,18 +32,22 @@ async fn killed_before_and_after_every_write_it_leaves_nothing_live_and_finishes
     for (part, ttl) in [(Part::Grant, GRANT_TTL), (Part::End, END_TTL)] {
         for (title, fault) in &points {
             let title = format!("{title}-{part:?}").to_lowercase();
-            let round = Round { title: &title, fault, part, ttl };
-            let killed = rig.play(&courses, &round, async || {
-                // The write is done, or the API server has not heard of it; either way the operator knows nothing yet.
-                let done = matches!(fault, Fault::After(_));
-                let held = || rig.proxy.writes().iter().all(|write| write.code.is_none() && write.upstream.is_some() == done);
-                wait::until("the writes to be held", HELD_WITHIN, || std::future::ready(held().then_some(()))).await.unwrap();
-                rig.crash_and_restart().await;
-            });
-            lives.extend(killed.await);
+            lives.extend(killed(&rig, &courses, &Round { title: &title, fault, part, ttl }).await);
         }
     }
     rig.over(&lives, SETTLES_WITHIN).await;
     rig.each_was_granted_once(&lives).await;
     rig.audit().await;
+}
+
+/// Plays a round and kills the operator once each of its writes is held.
+pub async fn killed(rig: &Rig, courses: &[Course], round: &Round<'_>) -> Vec<Life> {
+    let killing = rig.play(courses, round, async || {
+        // The write is done, or the API server has not heard of it; either way the operator knows nothing yet.
+        let done = matches!(round.fault, Fault::After(_));
+        let held = || rig.proxy.writes().iter().all(|write| write.code.is_none() && write.upstream.is_some() == done);
+        wait::until("the writes to be held", HELD_WITHIN, || std::future::ready(held().then_some(()))).await.unwrap();
+        rig.crash_and_restart().await;
+    });
+    killing.await
 }

@@ -1,10 +1,11 @@
-//! Lives of requests: how each is asked for and ended, what the operator writes for it, and what it came to.
+//! Lives of requests: what each asks for and how it ends, what the operator writes for it, and what it came to.
 
 use std::time::Duration;
 
 use daypass::{
     api::{AccessRequest, Delivery, RequestState},
-    core::names::lease_name,
+    core::names::{bound_secret_name, lease_name},
+    issue::seal::OpeningKey,
 };
 use devcluster::{
     proxy::{Call, Script},
@@ -18,7 +19,7 @@ use stage::{Csr, Pod, auditor::Sight};
 
 use super::rig::{CLASS, Rig};
 
-/// Seconds that an undisturbed life is given.
+/// Seconds that an undisturbed life with a certificate is given.
 const COURSE_TTL: u64 = 6;
 
 /// How a grant ends.
@@ -32,12 +33,24 @@ pub enum End {
     Revoked,
 }
 
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// Of which class.
+    pub class: &'static str,
+    /// Delivered how.
+    pub delivery: Delivery,
+}
+
+/// Certificates in both ways.
+pub const CERTIFICATES: [Form; 2] = [Form { class: CLASS, delivery: Delivery::CSR }, Form { class: CLASS, delivery: Delivery::Secret }];
+
 /// One write of the operator, with the names of its life left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// The method.
     pub method: Method,
-    /// The path, with `{namespace}`, `{request}`, `{secret}` and `{lease}` for those of the life.
+    /// The path, with `{namespace}`, `{request}`, `{secret}`, `{lease}` and `{bound}` for those of the life.
     pub path: String,
 }
 
@@ -46,12 +59,17 @@ impl Write {
     pub fn is_anonymous(&self) -> bool {
         self.method == Method::POST
     }
+
+    /// It names what is called after the request's UID.
+    pub fn follows_the_uid(&self) -> bool {
+        self.path.contains("{lease}") || self.path.contains("{bound}")
+    }
 }
 
-/// Both ways of delivery with all ways to end: what the operator writes in an undisturbed life.
+/// What the operator writes in an undisturbed life of one form that ends in one way.
 pub struct Course {
-    /// How the credential is delivered.
-    pub delivery: Delivery,
+    /// What is asked for.
+    pub form: Form,
     /// How it ends.
     pub end: End,
     /// The writes of its grant.
@@ -69,7 +87,9 @@ impl Course {
             End::GivenBack => (2, 1),
             End::Revoked => (2, 3),
         };
-        (written("/{lease}/status"), written("/{request}/status")) == wanted
+        // A look at whether what a token is bound to is there reads like its deletion.
+        let deleted = written("/secrets/{bound}");
+        (written("/{lease}/status"), written("/{request}/status")) == wanted && deleted <= 1
     }
 }
 
@@ -78,20 +98,22 @@ impl Course {
 pub struct Names {
     pub namespace: String,
     pub request: String,
-    /// Known once the request has a UID.
+    /// Known once the request has a UID: those of the first attempt.
     pub lease: String,
+    pub bound: String,
 }
 
 impl Names {
     /// Of a request that this pod is going to make.
     pub fn new(pod: &Pod, request: &str) -> Self {
-        Self { namespace: pod.namespace.clone(), request: request.to_owned(), lease: "unknown yet".to_owned() }
+        let unknown = || "unknown yet".to_owned();
+        Self { namespace: pod.namespace.clone(), request: request.to_owned(), lease: unknown(), bound: unknown() }
     }
 
     /// The path of this life.
     pub fn fill(&self, path: &str) -> String {
         let path = path.replace("{namespace}", &self.namespace).replace("{secret}", &self.secret()).replace("{request}", &self.request);
-        path.replace("{lease}", &self.lease)
+        path.replace("{lease}", &self.lease).replace("{bound}", &self.bound)
     }
 
     /// This call as a write of any life, if it is one of this life or a create, which bears no name.
@@ -104,6 +126,7 @@ impl Names {
                 segment if segment == secret => (true, "{secret}"),
                 segment if segment == self.request => (true, "{request}"),
                 segment if segment == self.lease => (true, "{lease}"),
+                segment if segment == self.bound => (true, "{bound}"),
                 other => (false, other),
             };
             ours |= named;
@@ -125,21 +148,25 @@ pub struct Life {
     pub end: End,
 }
 
-/// Writes that belong to lives of requests: leases, statuses of requests, and tenants' Secrets. What the operator keeps for itself, says in
-/// Events and asks as a canary is not among them.
+/// Writes that belong to lives of requests: leases, statuses of requests, tenants' Secrets, tokens and looks at whether they are accepted. What
+/// the operator keeps for itself, says in Events and asks as a canary is not among them.
 pub fn is_of_a_life(call: &Call) -> bool {
     let home = call.path.contains("/namespaces/daypass-system/");
     let resource = |name: &str| call.path.split('/').any(|segment| segment == name);
-    let of_a_life = resource("credentialleases") || (resource("accessrequests") && call.path.ends_with("/status"));
+    let of_a_token = resource("tokenreviews") || (resource("serviceaccounts") && call.path.ends_with("/token"));
+    let of_a_life = of_a_token || resource("credentialleases") || (resource("accessrequests") && call.path.ends_with("/status"));
     of_a_life || (resource("secrets") && !home)
 }
 
 impl Rig {
     /// A pod asks, under a name that is known before.
-    pub async fn ask(&self, pod: &Pod, names: &mut Names, delivery: Delivery, ttl: u64) -> AccessRequest {
-        let mut spec = json!({"className": CLASS, "ttl": format!("{ttl}s")});
-        if delivery == Delivery::CSR {
-            spec["csr"] = Csr::new().unwrap().pem.into();
+    pub async fn ask(&self, pod: &Pod, names: &mut Names, form: Form, ttl: u64) -> AccessRequest {
+        let mut spec = json!({"className": form.class, "ttl": format!("{ttl}s")});
+        match form.delivery {
+            Delivery::CSR => spec["csr"] = Csr::new().unwrap().pem.into(),
+            // Nobody opens it: every token that was minted is known from the reply to its mint.
+            Delivery::Sealed => spec["sealTo"] = OpeningKey::generate().unwrap().public_base64().into(),
+            Delivery::Secret => {}
         }
         let metadata = json!({"name": names.request, "namespace": names.namespace});
         let body = json!({"apiVersion": "daypass.dev/v1alpha1", "kind": "AccessRequest", "metadata": metadata, "spec": spec});
@@ -154,7 +181,8 @@ impl Rig {
             }
         });
         let made = asked.await.unwrap().unwrap();
-        names.lease = lease_name(&self.installation, &made.uid().unwrap(), 0);
+        let uid = made.uid().unwrap();
+        (names.lease, names.bound) = (lease_name(&self.installation, &uid, 0), bound_secret_name(&self.installation, &uid, 0));
         made
     }
 
@@ -171,9 +199,9 @@ impl Rig {
     }
 
     /// A life that is granted, up to what ends it.
-    pub async fn live(&self, name: String, delivery: Delivery, end: End, ttl: u64) -> Life {
+    pub async fn live(&self, name: String, form: Form, end: End, ttl: u64) -> Life {
         let mut names = Names::new(&self.pod, &name);
-        let request = self.ask(&self.pod, &mut names, delivery, ttl).await;
+        let request = self.ask(&self.pod, &mut names, form, ttl).await;
         let life = Life { names, request, end };
         self.end(&self.pod, &life).await;
         life
@@ -186,6 +214,13 @@ impl Rig {
             finished && sight.after.iter().all(|lease| lease.spec.request_uid != uid || lease.is_closed())
         };
         self.all(lives, "every life to be over", limit, over).await;
+    }
+
+    /// Waits until every one of these enjoys what it asked for.
+    pub async fn granted(&self, lives: &[Life], limit: Duration) {
+        let active =
+            |sight: &Sight, uid: &str| sight.requests.iter().any(|r| r.uid().as_deref() == Some(uid) && r.state() == RequestState::Active);
+        self.all(lives, "every life to be granted", limit, active).await;
     }
 
     /// Waits until none of these is waiting for a grant or enjoys one: what was granted is at least being ended.
@@ -210,10 +245,15 @@ impl Rig {
         }
     }
 
-    /// What the operator writes in each course of a life, seen at the proxy.
+    /// What the operator writes in each course of a life with a certificate, seen at the proxy.
     pub async fn courses(&self) -> Vec<Course> {
+        self.courses_of(&CERTIFICATES, COURSE_TTL).await
+    }
+
+    /// The same of lives of these forms that are given so many seconds.
+    pub async fn courses_of(&self, forms: &[Form], ttl: u64) -> Vec<Course> {
         for attempt in 0..3 {
-            let courses = self.watch_courses(attempt).await;
+            let courses = self.watch_courses(forms, ttl, attempt).await;
             if courses.iter().all(Course::is_whole) {
                 return courses;
             }
@@ -221,22 +261,22 @@ impl Rig {
         panic!("three times a grant ran out before it could be ended otherwise")
     }
 
-    async fn watch_courses(&self, attempt: u32) -> Vec<Course> {
+    async fn watch_courses(&self, forms: &[Form], ttl: u64, attempt: u32) -> Vec<Course> {
         self.proxy.play(Script::counting(is_of_a_life));
         let (mut lives, mut courses) = (Vec::new(), Vec::new());
-        for (delivery, end) in every_course() {
+        for (form, end) in every_end(forms) {
             // One after the other: creates carry no name that the proxy could read.
             let begun = self.proxy.writes().len();
             let mut names = Names::new(&self.pod, &format!("course-{attempt}-{}", lives.len()));
-            let request = self.ask(&self.pod, &mut names, delivery, COURSE_TTL << attempt).await;
+            let request = self.ask(&self.pod, &mut names, form, ttl << attempt).await;
             self.pod.answer(&request).await.unwrap();
             let writes: Vec<Write> = self.proxy.writes().drain(begun..).filter_map(|entry| names.write(&entry.call)).collect();
-            courses.push(Course { delivery, end, grant: writes.len(), writes });
+            courses.push(Course { form, end, grant: writes.len(), writes });
             lives.push(Life { names, request, end });
         }
         let granted = self.proxy.writes().len();
         join_all(lives.iter().map(|life| self.end(&self.pod, life))).await;
-        self.over(&lives, Duration::from_secs(60)).await;
+        self.over(&lives, Duration::from_secs(60 + ttl)).await;
         for (course, life) in courses.iter_mut().zip(&lives) {
             let named = self.proxy.writes().drain(granted..).filter_map(|entry| life.names.write(&entry.call)).collect::<Vec<_>>();
             course.writes.extend(named.into_iter().filter(|write| !write.is_anonymous()));
@@ -245,8 +285,12 @@ impl Rig {
     }
 }
 
-/// Both deliveries with every end.
-pub fn every_course() -> Vec<(Delivery, End)> {
+/// Certificates in both ways with every end.
+pub fn every_course() -> Vec<(Form, End)> {
+    every_end(&CERTIFICATES)
+}
+
+fn every_end(forms: &[Form]) -> Vec<(Form, End)> {
     let ends = [End::Expired, End::GivenBack, End::Revoked];
-    [Delivery::CSR, Delivery::Secret].into_iter().flat_map(|delivery| ends.map(|end| (delivery, end))).collect()
+    forms.iter().flat_map(|form| ends.map(|end| (*form, end))).collect()
 }

@@ -48,7 +48,7 @@ async fn what_ran_out_while_the_api_server_was_away_ends_when_it_is_back() {
 async fn live(rig: &Rig, title: &str) -> Vec<Life> {
     rig.proxy.play(Script::quiet());
     let courses = every_course().into_iter().enumerate();
-    join_all(courses.map(|(n, (delivery, end))| rig.live(format!("{title}-{n}"), delivery, end, TTL))).await
+    join_all(courses.map(|(n, (form, end))| rig.live(format!("{title}-{n}"), form, end, TTL))).await
 }
 
 /// Waits until each of these has run out, and some more.

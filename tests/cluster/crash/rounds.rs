@@ -2,7 +2,7 @@
 
 use std::{ops::Range, time::Duration};
 
-use daypass::api::RequestState;
+use daypass::api::{CredentialLease, EndReason, RequestState};
 use devcluster::proxy::Fault;
 use futures::future::join_all;
 use kube::ResourceExt;
@@ -93,12 +93,12 @@ impl Rig {
     /// Begins a life that is to meet the fault at the n-th of its writes.
     async fn begin(&self, course: &Course, n: usize, mut names: Names, ttl: u64, arming: &Arming) -> Life {
         // A lease's name follows from the request's UID; what is written to it under that name comes only at the end.
-        let bears_lease = course.writes[n].path.contains("{lease}");
-        if !bears_lease {
+        let later = course.writes[n].follows_the_uid();
+        if !later {
             arming.arm(&course.writes, n, &names);
         }
-        let request = self.ask(&self.pod, &mut names, course.delivery, ttl).await;
-        if bears_lease {
+        let request = self.ask(&self.pod, &mut names, course.form, ttl).await;
+        if later {
             arming.arm(&course.writes, n, &names);
         }
         let life = Life { names, request, end: course.end };
@@ -113,7 +113,9 @@ impl Rig {
         let sight = self.sight().await.unwrap();
         for life in lives {
             let uid = life.request.uid().unwrap();
-            let leases = sight.after.iter().filter(|lease| lease.spec.request_uid == uid).count();
+            let abandoned =
+                |lease: &CredentialLease| lease.status.as_ref().is_some_and(|status| status.reason == Some(EndReason::Abandoned));
+            let leases = sight.after.iter().filter(|lease| lease.spec.request_uid == uid && !abandoned(lease)).count();
             assert_eq!(leases, 1, "leases of {}", life.names.request);
             let request = sight.requests.iter().find(|request| request.uid().as_ref() == Some(&uid));
             let state = request.map(|request| request.state());

@@ -32,7 +32,7 @@ async fn two_operators_grant_once_and_one_that_wakes_late_changes_nothing() {
 
     rig.proxy.play(Script::quiet());
     let everything = every_course().into_iter().cycle().take(TOGETHER * courses.len()).enumerate();
-    let mut lives = join_all(everything.map(|(n, (delivery, end))| rig.live(format!("together-{n}"), delivery, end, TTL))).await;
+    let mut lives = join_all(everything.map(|(n, (form, end))| rig.live(format!("together-{n}"), form, end, TTL))).await;
     rig.over(&lives, SETTLES_WITHIN).await;
 
     // The first is held at each write of a grant. The second comes, grants and ends the same; only then do those writes go on.

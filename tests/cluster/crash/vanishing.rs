@@ -104,7 +104,7 @@ async fn strike(rig: &Rig, courses: &[Course], thing: Thing, title: &str, fault:
     for ((course, n), pod) in points.into_iter().zip(&pods) {
         let mut names = Names::new(pod, &pod.namespace);
         arming.arm(&course.writes, n, &names);
-        let request = rig.ask(pod, &mut names, course.delivery, thing.ttl()).await;
+        let request = rig.ask(pod, &mut names, course.form, thing.ttl()).await;
         lives.push(Life { names, request, end: course.end });
         rig.reached(lives.len(), &arming).await;
     }

@@ -24,6 +24,9 @@ use self::{
 };
 use crate::Error;
 
+/// Where a Secret holds a token.
+const TOKEN: &str = "token";
+
 /// Everything that the auditor judges, as it was listed.
 #[derive(Clone, Debug)]
 pub struct Sight {
@@ -164,7 +167,7 @@ impl Auditor {
                 wrong.push(format!("{what} was closed as listed, but {serial} is on no revocation list"));
             }
             Some(Proof::NeverReleased) if self.history.was_released(&lease.spec.request_uid) => {
-                wrong.push(format!("{what} was closed as never released, but its certificate was seen"));
+                wrong.push(format!("{what} was closed as never released, but its credential was seen"));
             }
             None => wrong.push(format!("{what} is Closed without a proof")),
             _ => {}
@@ -173,7 +176,14 @@ impl Auditor {
 
     fn no_secret_outlives_its_lease(&self, sight: &Sight, wrong: &mut Vec<String>) {
         for secret in sight.secrets.iter().filter(|secret| is_filled(secret)) {
-            let of_it = |leases: &[CredentialLease]| leases.iter().find(|lease| lease.spec.request_uid == owner_uid(secret)).cloned();
+            let recorded =
+                |lease: &&CredentialLease| lease.spec.secret.as_ref().is_some_and(|recorded| Some(&recorded.uid) == secret.uid().as_ref());
+            // Of several attempts the one that speaks of this very Secret.
+            let of_it = |leases: &[CredentialLease]| {
+                let mut of_request: Vec<_> = leases.iter().filter(|lease| lease.spec.request_uid == owner_uid(secret)).collect();
+                of_request.sort_by_key(|lease| (!recorded(lease), lease.is_closed()));
+                of_request.first().map(|lease| (*lease).clone())
+            };
             let what = name_of(secret);
             match (of_it(&sight.before), of_it(&sight.after)) {
                 (None, None) => wrong.push(format!("{what} holds a credential without any lease")),
@@ -220,7 +230,7 @@ fn credentials(sight: &Sight, wrong: &mut Vec<String>) -> Vec<Credential> {
             add(&request.uid().unwrap_or_default(), name_of(request), certificate, Delivery::CSR, None);
         }
     }
-    for secret in sight.secrets.iter().filter(|secret| is_filled(secret)) {
+    for secret in sight.secrets.iter().filter(|secret| is_filled(secret) && data(secret, TOKEN).is_empty()) {
         add(owner_uid(secret), name_of(secret), &data(secret, "tls.crt"), Delivery::Secret, Some(data(secret, "tls.key")));
     }
     found
@@ -319,7 +329,7 @@ fn requests_say_what_the_ledger_says(sight: &Sight, wrong: &mut Vec<String>) {
 }
 
 fn is_filled(secret: &Secret) -> bool {
-    secret.data.iter().flatten().any(|(key, bytes)| (key == "tls.key" || key == "tls.crt") && !bytes.0.is_empty())
+    secret.data.iter().flatten().any(|(key, bytes)| ["tls.key", "tls.crt", TOKEN].contains(&key.as_str()) && !bytes.0.is_empty())
 }
 
 fn data(secret: &Secret, key: &str) -> String {

@@ -1,7 +1,8 @@
 //! A fault proxy: plain HTTP on loopback in front of an API server, which counts writes and fails them by a script.
 //!
-//! The unmodified operator is pointed at it by a kubeconfig. Credentials pass through unread, watches stream through. It never invents a
-//! change: what reaches the API server is what the client sent, once or not at all. Called by crash and fault tests.
+//! The unmodified operator is pointed at it by a kubeconfig. Credentials pass through unread (but for replies that a test asks to keep, to
+//! learn of what nobody else may ever hear), watches stream through. It never invents a change: what reaches the API server is what the
+//! client sent, once or not at all. Called by crash and fault tests.
 
 mod script;
 
@@ -77,6 +78,8 @@ impl Proxy {
             stage: Mutex::new(Stage::new(script, 0)),
             counted: watch::Sender::new(0),
             released: watch::Sender::new(false),
+            wanted: Mutex::new(Box::new(|_| false)),
+            kept: Mutex::new(Vec::new()),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { url, shared, accepting })
@@ -95,6 +98,16 @@ impl Proxy {
     /// The counted writes among them.
     pub fn writes(&self) -> Vec<Entry> {
         self.log().into_iter().filter(|entry| entry.n.is_some()).collect()
+    }
+
+    /// Keeps the bodies of the API server's replies to such calls from now on, whatever the script lets the client hear of them.
+    pub fn keep_replies(&self, to: impl Fn(&Call) -> bool + Send + Sync + 'static) {
+        *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(to);
+    }
+
+    /// What was kept, under whatever script.
+    pub fn kept(&self) -> Vec<Vec<u8>> {
+        self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the n-th counted write has come. What the script does to it may still be under way.
@@ -128,7 +141,12 @@ struct Shared {
     stage: Mutex<Stage>,
     counted: watch::Sender<usize>,
     released: watch::Sender<bool>,
+    wanted: Mutex<Wanted>,
+    kept: Mutex<Vec<Vec<u8>>>,
 }
+
+/// Calls whose replies are kept.
+type Wanted = Box<dyn Fn(&Call) -> bool + Send + Sync>;
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -219,6 +237,7 @@ impl Shared {
     }
 
     async fn forward(&self, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
+        let wanted = (self.wanted.lock().unwrap_or_else(PoisonError::into_inner))(&describe(&request));
         let (mut parts, body) = request.into_parts();
         let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
         strip(&mut parts.headers);
@@ -228,7 +247,13 @@ impl Shared {
         // The client sees what it would see without us: an API server that is away closes the connection.
         let mut response = self.upstream.send(Request::from_parts(parts, Body::from(body))).await.map_err(|_| Dropped)?;
         strip(response.headers_mut());
-        Ok(response)
+        if !wanted {
+            return Ok(response);
+        }
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.map_err(|_| Dropped)?.to_bytes().to_vec();
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(bytes.clone());
+        Ok(Response::from_parts(parts, Body::from(bytes)))
     }
 }
 

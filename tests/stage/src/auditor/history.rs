@@ -1,12 +1,12 @@
 //! What the auditor saw earlier: states that went back, lives that grew, and second credentials show only over time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use daypass::api::{CredentialLease, RequestState, lease::LeaseState};
+use daypass::api::{CredentialLease, EndReason, RequestState, lease::LeaseState};
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use super::{Credential, Sight, certificate::Leaf, name_of, same};
+use super::{Credential, Sight, TOKEN, certificate::Leaf, data, name_of, owner_uid, same};
 
 /// Memory of one auditor.
 #[derive(Debug, Default)]
@@ -15,8 +15,10 @@ pub(super) struct History {
     requests: BTreeMap<String, Stood>,
     /// By UID of the lease.
     leases: BTreeMap<String, Stood>,
-    /// The lease of each request UID.
-    lease_of: BTreeMap<String, String>,
+    /// The lease of each attempt to serve a request UID.
+    lease_of: BTreeMap<(String, i64), String>,
+    /// UIDs of requests that were handed a token.
+    tokens: BTreeSet<String>,
     /// The certificate of each request UID.
     certificates: BTreeMap<String, Leaf>,
 }
@@ -43,7 +45,16 @@ impl History {
         for lease in sight.before.iter().chain(&sight.after) {
             self.note_lease(lease, wrong);
         }
+        for leases in [&sight.before, &sight.after] {
+            one_attempt_after_the_other(leases, wrong);
+        }
         self.note_vanished(sight, wrong);
+        let sealed = |request: &&daypass::api::AccessRequest| {
+            request.status.as_ref().and_then(|status| status.credential.as_ref()).is_some_and(|credential| credential.sealed.is_some())
+        };
+        self.tokens.extend(sight.requests.iter().filter(sealed).filter_map(|request| request.uid()));
+        let holds_one = |secret: &&k8s_openapi::api::core::v1::Secret| !data(secret, TOKEN).is_empty();
+        self.tokens.extend(sight.secrets.iter().filter(holds_one).map(|secret| owner_uid(secret).to_owned()));
         for credential in credentials {
             self.note_certificate(credential, wrong);
         }
@@ -54,9 +65,9 @@ impl History {
         self.certificates.iter()
     }
 
-    /// A certificate of this request was seen.
+    /// A certificate or a token of this request was seen.
     pub(super) fn was_released(&self, request_uid: &str) -> bool {
-        self.certificates.contains_key(request_uid)
+        self.certificates.contains_key(request_uid) || self.tokens.contains(request_uid)
     }
 
     fn note_lease(&mut self, lease: &CredentialLease, wrong: &mut Vec<String>) {
@@ -68,8 +79,9 @@ impl History {
         };
         let now = Stood { rank, state: state.into(), expires_at: Some(lease.spec.expires_at), lease_is_live: rank < 2 };
         moved_one_way(&mut self.leases, uid.clone(), now, &name_of(lease), wrong);
-        let first = self.lease_of.entry(lease.spec.request_uid.clone()).or_insert_with(|| uid.clone());
-        if *first != uid {
+        let attempt = (lease.spec.request_uid.clone(), lease.spec.attempt);
+        let first = self.lease_of.entry(attempt).or_insert_with(|| uid.clone());
+        if *first != uid || (lease.spec.attempt > 0 && lease.spec.token.is_none()) {
             wrong.push(format!("{} is a second lease of request {}", name_of(lease), lease.spec.request_uid));
         }
     }
@@ -89,6 +101,18 @@ impl History {
             wrong.push(format!("{place} holds certificate {}, the second of its request: {} was seen before", leaf.serial, first.serial));
         } else if first.public_key != leaf.public_key {
             wrong.push(format!("{place} holds certificate {} for another key than before", leaf.serial));
+        }
+    }
+}
+
+/// Only a token is tried to be served again, and only once the attempt before is closed because nobody knows what came of it.
+fn one_attempt_after_the_other(leases: &[CredentialLease], wrong: &mut Vec<String>) {
+    for lease in leases.iter().filter(|lease| lease.spec.attempt > 0) {
+        let earlier =
+            |other: &&CredentialLease| other.spec.request_uid == lease.spec.request_uid && other.spec.attempt < lease.spec.attempt;
+        let abandoned = |other: &CredentialLease| other.status.as_ref().is_some_and(|status| status.reason == Some(EndReason::Abandoned));
+        for other in leases.iter().filter(earlier).filter(|other| !(other.is_closed() && abandoned(other))) {
+            wrong.push(format!("{} was opened though {}, an earlier attempt, is not closed as abandoned", name_of(lease), name_of(other)));
         }
     }
 }

@@ -362,3 +362,58 @@ fn list(serial: u8) -> ConfigMap {
     let der = list.signed_by(&issuer).unwrap().der().to_vec();
     ConfigMap { binary_data: Some([("issuer.crl".to_owned(), ByteString(der))].into()), ..ConfigMap::default() }
 }
+
+/// The request s asked for a token in a Secret.
+fn with_a_token() -> World {
+    let mut world = world();
+    let token = serde_json::json!({
+        "namespace": "lent", "serviceAccount": "reader", "serviceAccountUID": "a", "boundTo": {"name": "daypass-token-s", "uid": "bound"},
+        "revocable": true, "notAfter": second(500),
+    });
+    world.leases(|lease| {
+        if lease.spec.request_uid == "s" {
+            (lease.spec.x509, lease.spec.token) = (None, Some(serde_json::from_value(token.clone()).unwrap()));
+        }
+    });
+    world.sight.secrets[0].data = Some([("token".to_owned(), ByteString(b"a.b.c".to_vec()))].into());
+    world
+}
+
+#[test]
+fn a_token_in_a_secret_is_a_credential_like_any_other() {
+    let mut world = with_a_token();
+    assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
+    world.close(Proof::TokenRefused, second(-70));
+    finds(&auditor().judge(&world.sight), "Secret shop/daypass-s holds a credential though CredentialLease /lease-s is Closed");
+    finds(&auditor().judge_the_end(&world.sight), "Secret shop/daypass-s still holds a credential");
+    world.close(Proof::NeverReleased, second(-70));
+    finds(&auditor().judge(&world.sight), "its credential was seen");
+}
+
+#[test]
+fn a_second_attempt_is_one_of_a_token_and_comes_after_the_first_is_closed_as_abandoned() {
+    let mut world = with_a_token();
+    let add = |world: &mut World, of: &str| {
+        for leases in [&mut world.sight.before, &mut world.sight.after] {
+            let mut second = leases.iter().find(|lease| lease.spec.request_uid == of).unwrap().clone();
+            (second.spec.attempt, second.metadata.name, second.metadata.uid) = (1, Some("again".into()), Some("again".into()));
+            second.status = None;
+            leases.push(second);
+        }
+    };
+    add(&mut world, "s");
+    finds(
+        &auditor().judge(&world.sight),
+        "/again was opened though CredentialLease /lease-s, an earlier attempt, is not closed as abandoned",
+    );
+    world.leases(|lease| {
+        if lease.spec.request_uid == "s" && lease.spec.attempt == 0 {
+            let (state, reason) = (Some(LeaseState::Closed), Some(daypass::api::EndReason::Abandoned));
+            let proof = Some(Proof::BoundObjectGone);
+            lease.status = Some(CredentialLeaseStatus { state, reason, proof, ..CredentialLeaseStatus::default() });
+        }
+    });
+    assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
+    add(&mut world, "c");
+    finds(&auditor().judge(&world.sight), "/again is a second lease of request c");
+}
