@@ -35,5 +35,7 @@ pub const LABEL_EXPIRY_HOUR: &str = "daypass.dev/expiry-hour";
 pub const LABEL_CA: &str = "daypass.dev/ca";
 /// Label on ConfigMaps of the operator's namespace that hold the revocation lists of a certificate authority.
 pub const LABEL_CRL: &str = "daypass.dev/crl";
+/// Label on the ConfigMap of the operator's namespace that holds the roots of every certificate authority.
+pub const LABEL_ROOTS: &str = "daypass.dev/roots";
 /// Annotation that the admission policy *leave* asks for before the operator's namespace or a CRD is deleted.
 pub const ANNOTATION_DRAINED: &str = "daypass.dev/drained";

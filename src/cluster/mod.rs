@@ -16,6 +16,7 @@ pub mod lenient;
 pub mod lists;
 pub mod locks;
 pub mod records;
+pub mod roots;
 pub mod watch;
 pub mod world;
 

@@ -15,6 +15,7 @@ use super::{
     lists::ListsRecord,
     locks::LockRecord,
     records::{ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
+    roots::RootsRecord,
 };
 use crate::{
     api::{AccessRequest, CredentialLease},
@@ -48,6 +49,8 @@ pub struct World {
     pub secrets: Arc<Cache<SecretRecord>>,
     /// Published revocation lists.
     pub lists: Arc<Cache<ListsRecord>>,
+    /// Published roots. Nothing that is decided rests on them, so nothing waits for their watch.
+    pub roots: Arc<Cache<RootsRecord>>,
     index: Mutex<Index>,
     synced_at: OnceLock<Timestamp>,
 }

@@ -9,19 +9,21 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
 use crate::{
-    api::class::CaSpec,
+    api::{LABEL_ROOTS, class::CaSpec},
     cluster::{
         ApiError, World,
         act::{Writer, publish::ca_secret_name},
         cache::Key,
         records::SecretRecord,
+        roots::{self, RootsRecord},
     },
+    install::rights::ROOTS,
     issue::x509::{Authority, CaError, Lifetimes, Managed, Material, keep_retired},
     secret::Secret,
 };
 
-/// The ConfigMap with every root that verifiers should trust.
-pub const ROOTS: &str = "daypass-roots";
+/// Trust bundles are not watched: so often what is published is looked at though nothing seems to have changed.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 
 /// An authority that can sign.
 #[derive(Clone)]
@@ -60,6 +62,12 @@ struct Published {
     public: BTreeMap<String, Arc<str>>,
     /// When a retired one is to go.
     due: Option<Timestamp>,
+    /// What lies in the ConfigMap.
+    data: BTreeMap<String, String>,
+    /// When that was looked at.
+    looked: Option<Timestamp>,
+    /// Somebody else's object stands in the way.
+    problem: Option<String>,
 }
 
 /// What the classes of an authority and its live certificates ask of it.
@@ -100,13 +108,16 @@ impl Authorities {
             }
             next.insert(name.clone(), found);
         }
-        if let Err(error) = self.publish(roots, named, writer, now).await {
-            tracing::warn!(%error, "cannot publish the roots; authorities whose roots are new sign nothing until it succeeds");
+        let failed = self.publish(roots, named, world, writer, now).await.err();
+        let problem = failed.as_ref().filter(|failed| !failed.momentary).map(|failed| failed.message.clone());
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).problem = problem;
+        if let Some(unpublished) = failed {
+            let problem = &unpublished.message;
+            tracing::warn!(problem, "cannot publish the roots; authorities whose roots are new sign nothing until it succeeds");
             let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
             for (name, found) in &mut next {
                 if found.as_ref().is_ok_and(|loaded| published.given.get(name) != Some(&loaded.roots)) {
-                    let message = format!("its roots are not published yet: {error}");
-                    *found = Err(Unavailable { reason: "RootsUnpublished", message, momentary: true });
+                    *found = Err(unpublished.clone());
                 }
             }
         }
@@ -119,24 +130,46 @@ impl Authorities {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = next;
     }
 
+    /// What keeps the roots from being published, if somebody has to take it away.
+    pub fn problem(&self) -> Option<String> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).problem.clone()
+    }
+
     /// Publishes these roots, and beside them those that a brought authority had before: its owner may replace it at any moment, while
     /// certificates of the one before live on. A managed authority keeps its own retired roots.
     async fn publish(
         &self,
         roots: BTreeMap<String, Arc<str>>,
         named: &BTreeMap<String, Named>,
+        world: &World,
         writer: &Writer,
         now: Timestamp,
-    ) -> Result<(), ApiError> {
-        {
+    ) -> Result<(), Unavailable> {
+        let remembered = {
             let published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-            if published.given == roots && published.due.is_none_or(|due| now < due) {
+            let looked = published.looked.is_some_and(|looked| now < looked + LOOK_AGAIN);
+            let stands = || stands_as_published(world, writer.namespace(), &published.data);
+            if published.given == roots && published.due.is_none_or(|due| now < due) && looked && stands() {
                 return Ok(());
             }
+            published.data.clone()
+        };
+        let pending = |error: ApiError| Unavailable {
+            reason: "RootsUnpublished",
+            message: format!("its roots are not published yet: {error}"),
+            momentary: true,
+        };
+        let held = writer.get_config_map(ROOTS).await.map_err(pending)?;
+        if held.as_ref().is_some_and(|map| !roots::is_ours(map)) {
+            let message = format!(
+                "ConfigMap {ROOTS} in namespace {} is not Daypass's (it has no label {LABEL_ROOTS}=published) and is not overwritten: delete it, \
+                 and the roots are published there",
+                writer.namespace()
+            );
+            return Err(Unavailable { reason: "RootsNotOurs", message, momentary: false });
         }
-        let held = writer.get_config_map(ROOTS).await?;
-        // Roots of authorities that no class names any more stay: certificates of theirs may be alive. They are dropped by hand.
-        let before = held.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
+        let found = held.as_ref().and_then(|map| map.data.clone()).unwrap_or_default();
+        let before = before_edits(&found, remembered, |name| roots.contains_key(name));
         let (mut data, mut public, mut due) = (before.clone(), BTreeMap::new(), None::<Timestamp>);
         for (name, present) in &roots {
             let text = |key: &str| before.get(key).map(String::as_str).unwrap_or_default();
@@ -145,7 +178,7 @@ impl Authorities {
             let (public_before, retired_before) = if brought.is_some() { (text(&file), text(&record)) } else { ("", "") };
             let leaf_max = brought.map(|asked| asked.leaf_max).unwrap_or_default();
             let kept = keep_retired(public_before, retired_before, present, now, now + leaf_max);
-            let kept = kept.map_err(|problem| ApiError::Invalid(format!("roots of {name}: {problem}")))?;
+            let kept = kept.map_err(|problem| pending(ApiError::Invalid(format!("roots of {name}: {problem}"))))?;
             due = [due, kept.due].into_iter().flatten().min();
             if kept.retired.is_empty() {
                 data.remove(&record)
@@ -155,21 +188,46 @@ impl Authorities {
             data.insert(file, kept.pem.clone());
             public.insert(name.clone(), Arc::from(kept.pem));
         }
-        if held.is_none() || data != before {
-            writer.put_config_map(ROOTS, data, held.and_then(|map| map.resource_version())).await?;
+        if held.is_none() || data != found {
+            let written = writer.put_roots(data.clone(), held.and_then(|map| map.resource_version())).await.map_err(pending)?;
+            tracing::info!(authorities = public.len(), "roots published");
+            // The watch brings the same, later.
+            world.roots.own_create(RootsRecord::of(written));
         }
         for (name, pem) in &public {
             if self.trust_bundles_unserved.load(std::sync::atomic::Ordering::Relaxed) {
                 break;
             }
-            if !writer.publish_trust_bundle(name, pem).await? {
+            if !writer.publish_trust_bundle(name, pem).await.map_err(pending)? {
                 tracing::info!("this cluster serves no ClusterTrustBundles; roots are in ConfigMap {ROOTS} and in every status");
                 self.trust_bundles_unserved.store(true, std::sync::atomic::Ordering::Relaxed);
             }
         }
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Published { given: roots, public, due };
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) =
+            Published { given: roots, public, due, data, looked: Some(now), problem: None };
         Ok(())
     }
+}
+
+/// Nobody has touched the ConfigMap, as far as its watch knows.
+fn stands_as_published(world: &World, home: &str, data: &BTreeMap<String, String>) -> bool {
+    !world.roots.synced() || world.roots.get(&Key::new(home, ROOTS)).is_some_and(|record| record.ours && record.data == *data)
+}
+
+/// What lay in the ConfigMap before anybody edited it, as far as this process remembers: another root in it would be one that verifiers trust.
+///
+/// Roots of authorities that no class names any more stay: certificates of theirs may be alive. They are dropped by hand, and then do not come
+/// back.
+fn before_edits(
+    found: &BTreeMap<String, String>,
+    remembered: BTreeMap<String, String>,
+    is_named: impl Fn(&str) -> bool,
+) -> BTreeMap<String, String> {
+    if remembered.is_empty() {
+        return found.clone();
+    }
+    let named = |key: &str| key.strip_suffix(".pem").or_else(|| key.strip_suffix(".retired")).is_some_and(&is_named);
+    remembered.into_iter().filter(|(key, _)| found.contains_key(key) || named(key)).collect()
 }
 
 /// What somebody put into a Secret of the operator's namespace as an authority.
@@ -262,4 +320,27 @@ pub fn same_names(fingerprints: &BTreeMap<String, BTreeSet<String>>) -> BTreeMap
         }
     }
     same
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+        entries.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn an_edit_adds_no_root_and_takes_none_away_that_a_class_names() {
+        let named = |name: &str| name == "named";
+        let published = map(&[("named.pem", "ours"), ("named.retired", "dates"), ("dropped.pem", "old"), ("kept.pem", "old")]);
+        let edited = map(&[("named.pem", "theirs"), ("kept.pem", "theirs"), ("evil.pem", "theirs")]);
+        let before = before_edits(&edited, published, named);
+        assert_eq!(
+            before,
+            map(&[("named.pem", "ours"), ("named.retired", "dates"), ("kept.pem", "old")]),
+            "what a person drops stays dropped"
+        );
+        assert_eq!(before_edits(&edited, BTreeMap::new(), named), edited, "who has just started knows no better");
+    }
 }

@@ -120,6 +120,9 @@ impl Operator {
             for record in &records {
                 let name = record.key().name;
                 let mut judgement = self.judge(record, &with_lists);
+                let signs = record.class.as_ref().is_ok_and(|class| class.spec.x509.is_some());
+                let stuck = self.classes.authorities.problem().filter(|_| signs && judgement.not_ready.is_none());
+                judgement.warnings.extend(stuck.map(|problem| format!("RootsNotPublished: {problem}")));
                 judgement.warnings.extend(same.get(&name).into_iter().flatten().map(|other| {
                     format!("SameNameAsClass {other}: both classes give certificates of one authority the same names, so verifiers cannot tell them apart")
                 }));

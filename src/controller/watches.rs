@@ -13,6 +13,7 @@ use crate::{
         lists::{self, ListsRecord},
         locks::LockRecord,
         records::{self, ClassRecord, ObjectRecord, PodRecord, PolicyRecord, SecretRecord},
+        roots::{self, RootsRecord},
         watch::{self, Setting},
     },
 };
@@ -35,7 +36,8 @@ impl Operator {
         let namespace = |namespace| Some(ObjectRecord::namespace(namespace));
         let account = |account| Some(ObjectRecord::service_account(account));
         let secret = |secret| Some(SecretRecord::of(secret));
-        let selector = lists::selector();
+        let with_lists = Config::default().labels(&lists::selector());
+        let of_roots = Config::default().fields(&roots::selector());
         tokio::join!(
             self.heartbeat(),
             self.feed(Api::all(client.clone()), records::request, &world.requests, |c| self.request_changed(c)),
@@ -49,9 +51,16 @@ impl Operator {
             self.feed(Api::all(client.clone()), namespace, &world.namespaces, |c| self.object_changed(c, is_in)),
             self.feed(Api::all(client.clone()), account, &world.service_accounts, |c| self.account_changed(c)),
             self.feed(Api::namespaced(client.clone(), home), secret, &world.secrets, |c| self.secret_changed(c)),
-            self.feed_selected(&selector, Api::namespaced(client.clone(), home), ListsRecord::of, &world.lists, |c| {
+            self.feed_selected(with_lists, Api::namespaced(client.clone(), home), ListsRecord::of, &world.lists, |c| {
                 self.lists_record_changed(c)
             }),
+            self.feed_selected(
+                of_roots,
+                Api::namespaced(client.clone(), home),
+                |map| Some(RootsRecord::of(map)),
+                &world.roots,
+                |c| { self.roots_changed(c) }
+            ),
         );
     }
 
@@ -66,13 +75,13 @@ impl Operator {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         R: Cached,
     {
-        self.feed_selected("", api, convert, cache, on_change).await;
+        self.feed_selected(Config::default(), api, convert, cache, on_change).await;
     }
 
-    /// Runs the watch of what has these labels into its cache.
+    /// Runs the watch of what is selected into its cache.
     async fn feed_selected<K, R>(
         &self,
-        labels: &str,
+        selected: Config,
         api: Api<K>,
         convert: impl Fn(K) -> Option<R> + Send,
         cache: &Arc<Cache<R>>,
@@ -82,8 +91,7 @@ impl Operator {
         R: Cached,
     {
         let setting = Setting { clock: self.clock.clone(), again: self.watch_again.subscribe() };
-        let config = if labels.is_empty() { Config::default() } else { Config::default().labels(labels) };
-        watch::run(api, config, convert, cache.clone(), setting, on_change).await;
+        watch::run(api, selected, convert, cache.clone(), setting, on_change).await;
     }
 
     /// Notices when this process did not run for a while: what the caches hold is then as old as that, and every watch begins again.
@@ -113,6 +121,15 @@ impl Operator {
                 self.lists_changed.notify_one();
             }
             Change::Synced => self.all_synced(),
+        }
+    }
+
+    /// Somebody may have deleted or edited what is published.
+    fn roots_changed(&self, change: &Change<RootsRecord>) {
+        match change {
+            Change::Applied { now, before } if before.as_ref().is_some_and(|before| before.version() == now.version()) => {}
+            Change::Applied { .. } | Change::Deleted(_) => self.classes_changed.notify_one(),
+            Change::Synced => {}
         }
     }
 

@@ -15,7 +15,8 @@ use kube::{
 use super::{Writer, post};
 use crate::{
     api::LABEL_CA,
-    cluster::{ApiError, client::call, lists::ListsRecord},
+    cluster::{ApiError, client::call, lists::ListsRecord, roots},
+    install::rights::ROOTS,
     secret::Secret,
 };
 
@@ -52,10 +53,26 @@ impl Writer {
 
     /// Creates or replaces one of the operator's own ConfigMaps (`version`: the one that was read).
     pub async fn put_config_map(&self, name: &str, data: BTreeMap<String, String>, version: Option<String>) -> Result<ConfigMap, ApiError> {
+        self.put_labelled(name, BTreeMap::new(), data, version).await
+    }
+
+    /// Publishes every root that verifiers should trust (`version`: of the ConfigMap that was read).
+    pub async fn put_roots(&self, data: BTreeMap<String, String>, version: Option<String>) -> Result<ConfigMap, ApiError> {
+        self.put_labelled(ROOTS, roots::label(), data, version).await
+    }
+
+    async fn put_labelled(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        data: BTreeMap<String, String>,
+        version: Option<String>,
+    ) -> Result<ConfigMap, ApiError> {
         let map = ConfigMap {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
                 namespace: Some(self.namespace.clone()),
+                labels: (!labels.is_empty()).then_some(labels),
                 resource_version: version.clone(),
                 ..Default::default()
             },
