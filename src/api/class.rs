@@ -296,7 +296,9 @@ pub struct CredentialClassStatus {
     /// `metadata.generation` that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`; beside it `Reconciling` while something may still come, `Stalled` when only an edit helps.
+    /// `Ready`; beside it `Reconciling` while something may still come, `Stalled` when only an edit helps. `GuardInForce`: forged requesters are
+    /// refused. `ClocksAgree` and `EndsProven` are told once they did not hold: `EndsProven=False` while credentials of the class that ended
+    /// should have been proven dead and are not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

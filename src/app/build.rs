@@ -17,8 +17,8 @@ use crate::{
         identity::{self, OwnToken},
     },
     controller::{
-        Operator, Settings, classes::Classes, lists::Lists, locks::Locks, notes::Notes, policies::Policies, queue::Queue, slots::Slots,
-        tokens::Tokens,
+        Operator, Settings, classes::Classes, lists::Lists, locks::Locks, notes::Notes, overdue::Late, policies::Policies, queue::Queue,
+        slots::Slots, tokens::Tokens,
     },
     expr::Expressions,
     install::{OperatorName, guard as shipped},
@@ -102,6 +102,7 @@ impl Ground {
             classes: Classes::default(),
             lists: Lists::default(),
             locks: Locks::default(),
+            late: Late::default(),
             slots: Slots::default(),
             events: Events::new(issuing, Some(self.own.requester.pod_name.clone()), clock.clone()),
             metrics: Arc::new(Metrics::default()),

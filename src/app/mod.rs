@@ -89,6 +89,7 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     tasks.spawn(named("the policy loop", operator.clone().judge_policies()));
     tasks.spawn(named("the lock loop", operator.clone().judge_locks()));
     tasks.spawn(named("the revocation lists", operator.clone().publish_lists()));
+    tasks.spawn(named("the look for late proofs", operator.clone().look_for_late_proofs()));
     tasks.spawn(named("the sweeper", operator.clone().sweep()));
     tasks.spawn(named("the sweeper of what tokens were bound to", operator.clone().sweep_bound()));
     tasks.spawn(named("the guard's consequences", guard_changes(operator.clone())));
@@ -144,7 +145,7 @@ async fn named(name: &'static str, work: impl Future<Output = ()>) -> &'static s
     name
 }
 
-/// A change of the guard concerns every unanswered request and every class's condition.
+/// A change of the guard or of the clocks concerns every unanswered request and every class's condition.
 async fn guard_changes(operator: Arc<Operator>) {
     let mut said = None;
     loop {
@@ -156,13 +157,14 @@ async fn guard_changes(operator: Arc<Operator>) {
         };
         let issuing = state == "InForce" && operator.not_issuing().is_none();
         operator.metrics.standing(state, issuing, operator.clock.server_offset());
-        if said.as_ref() != Some(&facts) {
+        let differ = operator.clocks_differ();
+        if said.as_ref() != Some(&(facts.clone(), differ)) {
             if let GuardFacts::NotInForce { reason } = &facts {
                 operator.say_guard_is_open(reason).await;
             }
             operator.classes_changed.notify_one();
             operator.wake_pending();
-            said = Some(facts);
+            said = Some((facts, differ));
         }
         let _ = tokio::time::timeout(Duration::from_secs(2), operator.guard.changed()).await;
     }

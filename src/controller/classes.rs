@@ -309,10 +309,12 @@ impl Operator {
             _ => {}
         }
         let open = guard_is_open(guard, &held.conditions);
+        let differ = self.clocks_are_told_to_differ(&held.conditions);
         let (health, reason, message) = match (&judgement.not_ready, &open) {
             (Some((reason, message)), _) if judgement.passing => (Health::Reconciling, reason.as_str(), message.clone()),
             (Some((reason, message)), _) => (Health::Stalled, reason.as_str(), message.clone()),
             (None, Some(problem)) => (Health::Reconciling, "GuardNotInForce", format!("nothing is issued: {problem}")),
+            (None, None) if differ => (Health::Reconciling, "ClocksDiffer", format!("nothing is issued: {CLOCKS_DIFFER}")),
             (None, None) => (Health::Ready, "Issuing", "credentials of this class can be issued".to_owned()),
         };
         let mut conditions = Conditions::new(&held.conditions, record.metadata.generation, self.clock.now());
@@ -325,6 +327,11 @@ impl Operator {
             // Not known at this moment is no news: what was known last stays, and a restart writes nothing.
             GuardFacts::Unknown { .. } => {}
         }
+        let skew = differ.then_some(("ClocksDiffer", CLOCKS_DIFFER));
+        conditions.alarm("ClocksAgree", skew, ("InStep", "the operator's clock and the API server's agree within 30 s"));
+        let late = self.late.of(&record.key().name);
+        let late = late.as_deref().map(|late| ("Overdue", late));
+        conditions.alarm("EndsProven", late, ("InTime", "every credential of this class that ended was proven dead in time, or is by now"));
         next.conditions = conditions.finish();
         if next == held {
             return;
@@ -334,6 +341,20 @@ impl Operator {
             && !matches!(error, ApiError::Conflict(_) | ApiError::NotFound(_))
         {
             tracing::warn!(class = record.key().name, %error, "cannot write the class's status; the next look tries again");
+        }
+    }
+}
+
+/// Why nothing is issued while the clocks differ, and what to do. Always the same words: how far they are apart is a metric.
+const CLOCKS_DIFFER: &str = "the operator's clock and the API server's differ by more than 30 s: set the clock of the operator's node, or that of \
+                             the API server. Ends go on meanwhile";
+
+impl Operator {
+    /// The clocks are known to differ, or were when that was told last and nothing is known now.
+    fn clocks_are_told_to_differ(&self, held: &[Condition]) -> bool {
+        match self.clock.server_offset() {
+            Some(_) => self.clocks_differ(),
+            None => held.iter().any(|c| c.type_ == "ClocksAgree" && c.status == ConditionStatus::False),
         }
     }
 }

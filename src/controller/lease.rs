@@ -40,9 +40,13 @@ impl Operator {
     /// One look at one lease.
     pub async fn reconcile_lease(self: Arc<Self>, name: String) -> Next {
         match self.end_what_is_due(&name).await {
-            Ok(next) => next,
+            Ok(next) => {
+                self.notes.kept(&name, None);
+                next
+            }
             Err(error) => {
                 tracing::warn!(lease = name, %error, "cannot move the lease on; trying again");
+                self.notes.kept(&name, Some(error.to_string()));
                 self.metrics.api_error("lease", &error);
                 Next::after(&error)
             }

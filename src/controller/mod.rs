@@ -2,7 +2,8 @@
 //!
 //! `request` answers new requests, `grant` carries an Allow out (by `certificate` or `token`), `judge` judges live grants again, `lease` ends
 //! what has to end, `classes` and `policies` judge what people wrote, `locks` tells what became of what they locked, `publishing` publishes
-//! revocation lists, `sweep` looks again at what no event may have told, `watches` feeds them all. `leaving` ends everything, beside `lease`, the lists and the watches alone.
+//! revocation lists, `overdue` tells of ends whose proof is late, `sweep` looks again at what no event may have told, `watches` feeds them
+//! all. `leaving` ends everything, beside `lease`, the lists and the watches alone.
 
 pub mod authorities;
 mod certificate;
@@ -17,6 +18,7 @@ pub mod locks;
 mod log;
 pub mod notes;
 pub mod observe;
+pub mod overdue;
 pub mod policies;
 mod publishing;
 pub mod queue;
@@ -99,6 +101,8 @@ pub struct Operator {
     pub locks: locks::Locks,
     /// Revocation lists, read.
     pub lists: lists::Lists,
+    /// What is told of ends whose proof is late.
+    pub late: overdue::Late,
     /// Places under limits that no lease shows yet.
     pub slots: slots::Slots,
     /// Tells people.
@@ -143,6 +147,11 @@ impl Operator {
             return Some(format!("watches have been failing for over {} s: {}", WATCH_LIMIT.as_secs(), stale.join(", ")));
         }
         self.drained().or_else(|| crate::cluster::clock::skew_problem(self.clock.server_offset()))
+    }
+
+    /// The clocks are so far apart that nothing is issued. Not to know it is another matter.
+    pub fn clocks_differ(&self) -> bool {
+        self.clock.server_offset().is_some_and(|offset| crate::cluster::clock::skew_problem(Some(offset)).is_some())
     }
 
     /// Says to people that the admission guard is not in force.

@@ -32,6 +32,8 @@ struct Inner {
     secret_gone: HashSet<String>,
     /// Requests that this process may have reserved a Secret for, by UID.
     reserved: HashSet<String>,
+    /// What kept the end of a lease from being proven last.
+    keeps: HashMap<String, String>,
     /// What stood in the way of an answer last, by request UID.
     trouble: HashMap<String, String>,
 }
@@ -112,6 +114,20 @@ impl Notes {
         self.lock().secret_gone.contains(lease)
     }
 
+    /// This kept the end of the lease from being proven, or nothing did.
+    pub fn kept(&self, lease: &str, what: Option<String>) {
+        let mut inner = self.lock();
+        match what {
+            Some(what) => inner.keeps.insert(lease.to_owned(), what),
+            None => inner.keeps.remove(lease),
+        };
+    }
+
+    /// What kept it last.
+    pub fn keeps(&self, lease: &str) -> Option<String> {
+        self.lock().keeps.get(lease).cloned()
+    }
+
     /// This stands in the way of an answer.
     pub fn trouble(&self, request_uid: &str, what: String) {
         self.lock().trouble.insert(request_uid.to_owned(), what);
@@ -135,6 +151,7 @@ impl Notes {
         inner.judged.remove(lease);
         inner.verdicts.remove(lease);
         inner.secret_gone.remove(lease);
+        inner.keeps.remove(lease);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

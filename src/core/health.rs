@@ -64,6 +64,15 @@ impl Conditions {
         condition::set(&mut self.next, next);
     }
 
+    /// Sets a condition that nobody hears of while it has always held: `problem` is why it does not.
+    pub fn alarm(&mut self, type_: &str, problem: Option<(&str, &str)>, calm: (&str, &str)) {
+        match problem {
+            Some((reason, message)) => self.set(type_, ConditionStatus::False, reason, message),
+            None if self.held.iter().any(|held| held.type_ == type_) => self.set(type_, ConditionStatus::True, calm.0, calm.1),
+            None => {}
+        }
+    }
+
     /// What to write.
     pub fn finish(self) -> Vec<Condition> {
         self.next
@@ -94,6 +103,21 @@ mod tests {
         for (health, beside) in [(Health::Reconciling, "Reconciling"), (Health::Stalled, "Stalled")] {
             assert_eq!(types(&judged(&[], health, 1)), [("Ready", ConditionStatus::False), (beside, ConditionStatus::True)]);
         }
+    }
+
+    #[test]
+    fn an_alarm_is_heard_of_once_there_was_one_and_then_that_it_is_over() {
+        let told = |held: &[Condition], problem: Option<(&str, &str)>| {
+            let mut conditions = Conditions::new(held, Some(1), at(9));
+            conditions.alarm("InStep", problem, ("Calm", "all is well"));
+            conditions.finish()
+        };
+        assert_eq!(told(&[], None), []);
+        let alarmed = told(&[], Some(("Off", "by a minute")));
+        assert_eq!(types(&alarmed), [("InStep", ConditionStatus::False)]);
+        let over = told(&alarmed, None);
+        assert_eq!((types(&over), over[0].reason.as_str()), (vec![("InStep", ConditionStatus::True)], "Calm"));
+        assert_eq!(told(&over, None), over);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod lifecycle_token_tests;
 pub mod locks;
 pub mod matching;
 pub mod names;
+pub mod overdue;
 pub mod renewal;
 pub mod revocation;
 pub mod shadow;
