@@ -3,6 +3,7 @@
 mod brought;
 mod managed;
 mod roots;
+mod roots_kept;
 mod unusable;
 
 pub use managed::{as_operator, edited};

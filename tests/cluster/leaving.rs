@@ -4,4 +4,5 @@
 mod again;
 mod alone;
 mod kubelet;
+mod tokens;
 mod uninstall;

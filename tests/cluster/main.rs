@@ -10,6 +10,7 @@ mod page;
 mod scene;
 mod support;
 
+mod alarms;
 mod authorities;
 mod canaries;
 mod continuity;

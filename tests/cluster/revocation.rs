@@ -6,4 +6,4 @@ mod crl_keys;
 mod crl_nginx;
 mod crl_policy;
 
-pub use crl::{dated, served, with_list};
+pub use crl::{dated, revoke, served, with_list};

@@ -6,6 +6,7 @@ mod outcome;
 mod page;
 mod rights;
 mod selectors;
+mod tokens;
 
 use crate::{plugin::Person, pods::Said};
 

@@ -41,6 +41,7 @@ pub const LENT_ACCOUNTS: &[&str] = &[
     "locked",
     "abnormal",
     "matrix",
+    "revoked",
 ];
 
 /// A stage with a running operator.

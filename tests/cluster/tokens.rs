@@ -5,6 +5,7 @@ mod ends;
 mod faults;
 mod held;
 mod refusals;
+mod servers;
 
 use std::time::Duration;
 
@@ -31,18 +32,18 @@ pub const CACHED: Duration = Duration::from_secs(14);
 
 /// A class that lends an account, a policy of the same name, and a pod that asks.
 pub struct Lending<'s> {
-    stage: &'s Stage,
+    pub stage: &'s Stage,
     /// Of class, policy, namespace and service account of the pod.
-    name: String,
-    namespace: String,
-    pod: Pod,
-    admin: Client,
+    pub name: String,
+    pub namespace: String,
+    pub pod: Pod,
+    pub admin: Client,
 }
 
 /// A token that was lent.
 pub struct Lent {
-    request: AccessRequest,
-    lease: CredentialLease,
+    pub request: AccessRequest,
+    pub lease: CredentialLease,
     pub token: String,
 }
 
@@ -53,7 +54,7 @@ impl<'s> Lending<'s> {
     }
 
     /// Lends an account to a pod of this namespace, by a class with these further fields in its spec.
-    async fn with(stage: &'s Stage, namespace: &str, of: &str, account: &str, fields: Value) -> Self {
+    pub async fn with(stage: &'s Stage, namespace: &str, of: &str, account: &str, fields: Value) -> Self {
         let name = format!("tokens-{account}");
         let pod = stage.pod(namespace, &format!("{name}-1"), &name).await.unwrap();
         let lending = Self { stage, name: name.clone(), namespace: namespace.into(), pod, admin: stage.cluster.admin().unwrap() };
@@ -88,7 +89,7 @@ impl<'s> Lending<'s> {
     }
 
     /// Asks for a token in a Secret and reads it.
-    async fn in_a_secret(&self, ttl: &str) -> (Lent, Secret) {
+    pub async fn in_a_secret(&self, ttl: &str) -> (Lent, Secret) {
         let request = self.ask(json!({"ttl": ttl})).await;
         let request = self.active(request).await;
         let name = request.status.as_ref().unwrap().credential.as_ref().unwrap().secret_name.clone().unwrap();
@@ -120,11 +121,11 @@ impl<'s> Lending<'s> {
         Api::namespaced(self.admin.clone(), namespace)
     }
 
-    fn requests(&self) -> Api<AccessRequest> {
+    pub fn requests(&self) -> Api<AccessRequest> {
         Api::namespaced(self.admin.clone(), &self.namespace)
     }
 
-    fn leases(&self) -> Api<CredentialLease> {
+    pub fn leases(&self) -> Api<CredentialLease> {
         Api::namespaced(self.admin.clone(), &self.stage.operator_name().namespace)
     }
 
@@ -160,7 +161,7 @@ impl<'s> Lending<'s> {
     }
 
     /// The Secret that the token is bound to is gone.
-    async fn bound_is_gone(&self, lent: &Lent) -> bool {
+    pub async fn bound_is_gone(&self, lent: &Lent) -> bool {
         let token = lent.lease.spec.token.as_ref().unwrap();
         self.secrets(&token.namespace).get_opt(&token.bound_to.name).await.unwrap().is_none()
     }

@@ -9,13 +9,20 @@ mod script;
 use std::{
     collections::BTreeMap,
     io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use jiff::{
+    SignedDuration,
+    fmt::rfc2822::{DateTimeParser, DateTimePrinter},
+};
 use kube::{Client, client::Body};
 pub use script::{Action, Call, Fault, Script};
 use tokio::{
@@ -80,6 +87,7 @@ impl Proxy {
             released: watch::Sender::new(false),
             wanted: Mutex::new(Box::new(|_| false)),
             kept: Mutex::new(Vec::new()),
+            ahead: AtomicI64::new(0),
         });
         let accepting = tokio::spawn(accept(listener, shared.clone()));
         Ok(Self { url, shared, accepting })
@@ -103,6 +111,11 @@ impl Proxy {
     /// Keeps the bodies of the API server's replies to such calls from now on, whatever the script lets the client hear of them.
     pub fn keep_replies(&self, to: impl Fn(&Call) -> bool + Send + Sync + 'static) {
         *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(to);
+    }
+
+    /// Has clients hear from now on that the API server's clock is so many seconds ahead of what it is, in every `Date`.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.shared.ahead.store(seconds, Ordering::Relaxed);
     }
 
     /// What was kept, under whatever script.
@@ -143,6 +156,8 @@ struct Shared {
     released: watch::Sender<bool>,
     wanted: Mutex<Wanted>,
     kept: Mutex<Vec<Vec<u8>>>,
+    /// Seconds that clients hear the API server's clock to be ahead.
+    ahead: AtomicI64,
 }
 
 /// Calls whose replies are kept.
@@ -247,6 +262,7 @@ impl Shared {
         // The client sees what it would see without us: an API server that is away closes the connection.
         let mut response = self.upstream.send(Request::from_parts(parts, Body::from(body))).await.map_err(|_| Dropped)?;
         strip(response.headers_mut());
+        shift_date(response.headers_mut(), self.ahead.load(Ordering::Relaxed));
         if !wanted {
             return Ok(response);
         }
@@ -300,6 +316,16 @@ fn describe<B>(request: &Request<B>) -> Call {
         path: request.uri().path().to_owned(),
         query: request.uri().query().map(str::to_owned),
         user_agent: agent.unwrap_or_default().to_owned(),
+    }
+}
+
+/// Has the answer say another time.
+fn shift_date(headers: &mut HeaderMap, ahead: i64) {
+    let heard = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    let Some(date) = heard.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok()).filter(|_| ahead != 0) else { return };
+    let shifted = DateTimePrinter::new().timestamp_to_rfc9110_string(&(date + SignedDuration::from_secs(ahead)));
+    if let Some(value) = shifted.ok().and_then(|date| date.parse().ok()) {
+        headers.insert(header::DATE, value);
     }
 }
 
