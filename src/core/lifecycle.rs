@@ -166,6 +166,10 @@ pub const TOKEN_CACHES: SignedDuration = SignedDuration::from_secs(11);
 /// and go on accepting it for as long as it remembers: so nobody asks before this.
 pub const NEWS_TRAVELS: SignedDuration = SignedDuration::from_secs(1);
 
+/// A certificate is good through its `notAfter` (RFC 5280 §4.1.2.5), which is a whole second: rustls accepts it until that is over, openssl does
+/// not. Nothing is called dead while anybody accepts it.
+pub const LAST_SECOND: SignedDuration = SignedDuration::from_secs(1);
+
 /// A list is published within this time, or something keeps it: only then the request is told that its grant has ended and is not dead yet.
 const LISTED_WITHIN: SignedDuration = SignedDuration::from_secs(3);
 
@@ -344,18 +348,18 @@ fn ahead(facts: &Facts<'_>, own: Timestamp) -> Timestamp {
     latest(facts) + own.duration_since(facts.own).max(SignedDuration::from_millis(20))
 }
 
-/// When the slower of the two clocks reaches the credential's own end, told by the faster one.
+/// When the slower of the two clocks is past the credential's own end, told by the faster one.
 fn proof_due(facts: &Facts<'_>) -> Timestamp {
     let slower = facts.server.map_or(facts.own, |server| server.min(facts.own));
-    let left = facts.spec.not_after().duration_since(slower);
+    let left = (facts.spec.not_after() + LAST_SECOND).duration_since(slower);
     let left = if facts.server.is_none() { left.max(UNKNOWN_CLOCK_RETRY) } else { left };
     latest(facts) + left.max(SignedDuration::from_millis(20))
 }
 
-/// Both clocks are past the credential's own end.
+/// Both clocks are past the credential's own end, and nobody accepts it any more.
 fn dead(facts: &Facts<'_>) -> bool {
-    let not_after = facts.spec.not_after();
-    facts.own >= not_after && facts.server.is_some_and(|server| server >= not_after)
+    let over = facts.spec.not_after() + LAST_SECOND;
+    facts.own >= over && facts.server.is_some_and(|server| server >= over)
 }
 
 /// The request is terminal without ever having held the credential, and no Secret could hold it either.

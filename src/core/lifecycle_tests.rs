@@ -116,9 +116,16 @@ fn a_live_grant_is_left_alone_until_its_time() {
 #[test]
 fn the_end_of_its_time_costs_one_write_of_the_lease_and_one_of_the_request() {
     let spec = lease(Delivery::CSR);
-    assert_eq!(kinds(&run(facts(&spec, 100))), ["Close", "Project", "Wait"]);
+    assert_eq!(kinds(&run(facts(&spec, 101))), ["Close", "Project", "Wait"]);
     let spec = lease(Delivery::Secret);
-    assert_eq!(kinds(&run(facts(&spec, 100))), ["DeleteSecret", "Close", "Project", "Wait"]);
+    assert_eq!(kinds(&run(facts(&spec, 101))), ["DeleteSecret", "Close", "Project", "Wait"]);
+}
+
+#[test]
+fn a_certificate_is_good_through_its_last_second_and_called_dead_only_after_it() {
+    let spec = lease(Delivery::Secret);
+    let steps = run(facts(&spec, 100));
+    assert_eq!(steps, [Step::DeleteSecret, Step::Wait(Some(at(101)))], "what can be done is done at once");
 }
 
 #[test]
@@ -127,7 +134,7 @@ fn an_early_end_says_revoking_takes_the_secret_and_closes_only_when_the_certific
     let mut early = facts(&spec, 50);
     early.pod = PodFact::Gone("is gone");
     assert_eq!(kinds(&run(early)), ["Mark", "DeleteSecret", "Project", "Wait"]);
-    let mut later = facts(&spec, 100);
+    let mut later = facts(&spec, 101);
     later.state = Some(LeaseState::Revoking);
     later.marked = Some(Ending { reason: EndReason::PodGone, time: at(50), message: String::new(), lock: None });
     later.request = RequestFact::There(RequestState::Revoking);
@@ -158,7 +165,7 @@ fn waiting_for_the_slower_clock_wakes_up_later_and_not_at_once() {
         skewed.server = Some(at(server));
         let steps = run(skewed);
         let Some(Step::Wait(Some(until))) = steps.last() else { panic!("{steps:?}") };
-        assert_eq!(*until, at(own.max(server) + 100 - own.min(server)), "own {own}, server {server}");
+        assert_eq!(*until, at(own.max(server) + 101 - own.min(server)), "own {own}, server {server}");
     }
 }
 
@@ -168,10 +175,10 @@ fn a_secret_that_may_not_be_deleted_any_more_keeps_no_lease_open_past_its_certif
     let mut early = facts(&spec, 50);
     (early.secret, early.pod) = (SecretFact::Refused, PodFact::Gone("is gone"));
     assert_eq!(kinds(&run(early)), ["Mark", "Project", "Wait"], "people are told at once");
-    let mut over = facts(&spec, 100);
+    let mut over = facts(&spec, 101);
     over.secret = SecretFact::Refused;
     assert_eq!(kinds(&run(over)), ["Close", "Project", "Wait"]);
-    let mut failed = facts(&spec, 100);
+    let mut failed = facts(&spec, 101);
     failed.secret = SecretFact::Failed;
     assert_eq!(kinds(&run(failed)), ["Wait"], "what can still be deleted is deleted first");
 }
@@ -202,8 +209,8 @@ fn a_list_that_keeps_a_grant_waiting_is_said_and_one_that_cannot_be_signed_is_sa
     (waiting.own, waiting.server) = (at(53), Some(at(53)));
     assert_eq!(kinds(&run(waiting.clone())), ["Project", "Wait"]);
     (waiting.own, waiting.server, waiting.list) = (at(51), Some(at(51)), ListFact::Lost);
-    assert_eq!(run(waiting.clone()), [Step::Project, Step::Wait(Some(at(100)))], "then only its own end is left");
-    (waiting.own, waiting.server) = (at(100), Some(at(100)));
+    assert_eq!(run(waiting.clone()), [Step::Project, Step::Wait(Some(at(101)))], "then only its own end is left");
+    (waiting.own, waiting.server) = (at(101), Some(at(101)));
     assert!(matches!(run(waiting)[0], Step::Close(_, Proof::NotAfterPassed)));
 }
 
@@ -316,8 +323,8 @@ proptest! {
     fn nothing_is_closed_as_dead_before_both_clocks_are_past_the_certificate_s_end((_spec, facts) in any_facts()) {
         for step in run(facts.clone()) {
             if let Step::Close(_, Proof::NotAfterPassed) = step {
-                prop_assert!(facts.own >= facts.spec.not_after());
-                prop_assert!(facts.server.is_some_and(|s| s >= facts.spec.not_after()));
+                let over = facts.spec.not_after() + LAST_SECOND;
+                prop_assert!(facts.own >= over && facts.server.is_some_and(|s| s >= over));
             }
         }
     }

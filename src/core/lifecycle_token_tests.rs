@@ -76,8 +76,8 @@ fn a_token_that_is_checked_without_the_api_server_is_dead_at_its_own_end_and_not
     early.request = RequestFact::Gone;
     let steps = run(early);
     assert_eq!(kinds(&steps), ["DeleteBound", "Mark", "Wait"], "what can be done is done at once");
-    assert_eq!(steps[2], Step::Wait(Some(at(700))));
-    let mut over = facts(&spec, 700);
+    assert_eq!(steps[2], Step::Wait(Some(at(701))));
+    let mut over = facts(&spec, 701);
     over.bound = SecretFact::Gone;
     assert!(matches!(run(over)[0], Step::Close(_, Proof::NotAfterPassed)));
 }

@@ -156,8 +156,10 @@ impl Auditor {
             return;
         }
         let status = lease.status.clone().unwrap_or_default();
+        // It is good through that second.
+        let over = not_after + SignedDuration::from_secs(1);
         match status.proof {
-            Some(Proof::NotAfterPassed) if status.closed_time.is_none_or(|closed| closed < not_after) || sight.done < not_after => {
+            Some(Proof::NotAfterPassed) if status.closed_time.is_none_or(|closed| closed < over) || sight.done < over => {
                 wrong.push(format!("{what} was closed at {:?}, before {not_after}, the end of its certificate", status.closed_time));
             }
             Some(Proof::CRLPublished)

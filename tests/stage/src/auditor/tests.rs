@@ -182,8 +182,8 @@ fn what_changes_while_it_is_listed_is_no_violation() {
     world.sight.before.clear();
     assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
     // Ended during the look.
-    world.close(Proof::NotAfterPassed, second(0));
-    (world.sight.before, world.sight.done) = (both, second(0));
+    world.close(Proof::NotAfterPassed, second(1));
+    (world.sight.before, world.sight.done) = (both, second(1));
     assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
 }
 
@@ -212,7 +212,8 @@ fn a_certificate_outlives_its_request_but_not_its_lease() {
 #[test]
 fn a_lease_that_closes_early_late_or_without_proof_is_found() {
     let mut early = world();
-    early.close(Proof::NotAfterPassed, second(-1));
+    // A certificate is good through its last second.
+    early.close(Proof::NotAfterPassed, second(0));
     early.time(second(1));
     finds(&auditor().judge(&early.sight), "was closed at");
 
