@@ -95,7 +95,11 @@ pub async fn run(args: ControllerArgs) -> Result<(), AppError> {
     tasks.spawn(named("the guard's consequences", guard_changes(operator.clone())));
     let (requests, leases, workers) = (operator.requests.clone(), operator.leases.clone(), operator.settings.workers);
     let worker = operator.clone();
-    tasks.spawn(named("the request loop", async move { requests.serve(workers, move |uid| worker.clone().reconcile_request(uid)).await }));
+    let ends = leases.clone();
+    tasks.spawn(named("the request loop", async move {
+        // Ends go before grants: while more of them are due than can be worked on, what is new waits.
+        requests.serve_behind(Some(&ends), workers, move |uid| worker.clone().reconcile_request(uid)).await
+    }));
     let (judging, worker) = (operator.judging.clone(), operator.clone());
     tasks
         .spawn(named("the judging loop", async move { judging.serve(JUDGES, move |name| worker.clone().reconcile_judgement(name)).await }));

@@ -33,6 +33,10 @@ pub trait Cached: Send + Sync + 'static {
     fn version(&self) -> u64 {
         0
     }
+    /// When it has to be looked at, in seconds since 1970; a full list is told of in this order.
+    fn due(&self) -> i64 {
+        0
+    }
 }
 
 /// What is known of one particular object.
@@ -194,7 +198,9 @@ impl<R: Cached> Cache<R> {
                     }
                 }
             }
-            changes.extend(inner.objects.iter().map(|(key, now)| Change::Applied { now: now.clone(), before: before.remove(key) }));
+            let mut listed: Vec<_> = inner.objects.iter().collect();
+            listed.sort_by_key(|(_, object)| object.due());
+            changes.extend(listed.into_iter().map(|(key, now)| Change::Applied { now: now.clone(), before: before.remove(key) }));
             if !inner.synced {
                 inner.synced = true;
                 changes.push(Change::Synced);
@@ -276,6 +282,31 @@ mod tests {
 
     fn key() -> Key {
         Key::new("ns", "a")
+    }
+
+    #[derive(Debug, PartialEq)]
+    struct Dated(&'static str, i64);
+
+    impl Cached for Dated {
+        fn key(&self) -> Key {
+            Key::new("ns", self.0)
+        }
+        fn object_uid(&self) -> &str {
+            self.0
+        }
+        fn due(&self) -> i64 {
+            self.1
+        }
+    }
+
+    #[test]
+    fn a_full_list_is_told_of_in_the_order_in_which_things_are_due() {
+        let cache = Cache::default();
+        let names = ["d", "a", "e", "c", "b"];
+        let told = cache.replace(names.iter().enumerate().map(|(n, name)| Dated(name, n as i64)).collect());
+        let told: Vec<_> =
+            told.iter().filter_map(|change| if let Change::Applied { now, .. } = change { Some(now.0) } else { None }).collect();
+        assert_eq!(told, names);
     }
 
     #[test]

@@ -46,6 +46,9 @@ impl Cached for CredentialLease {
     fn version(&self) -> u64 {
         version_of(&self.metadata)
     }
+    fn due(&self) -> i64 {
+        self.spec.expires_at.as_second()
+    }
 }
 
 /// A pod, for triggers: the decision itself reads the pod live.

@@ -33,6 +33,9 @@ impl Next {
 
 /// Longest sleep: a clock that was stepped is noticed within this.
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
+/// Longest that a key waits for another queue to be worked off, and between two looks at that.
+const HOLD: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(10);
 /// First pause after a failure.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_millis(100);
 
@@ -109,10 +112,26 @@ impl Queue {
     where
         F: Future<Output = Next> + Send + 'static,
     {
+        self.serve_behind(None, workers, work).await;
+    }
+
+    /// The same, but while more keys of `first` wait than as many workers can take at once, hands out one key a [`HOLD`] and no more: slowly,
+    /// but never not at all, so that nobody who keeps the other queue full keeps this one still.
+    pub async fn serve_behind<F>(
+        self: &Arc<Self>,
+        first: Option<&Arc<Self>>,
+        workers: usize,
+        work: impl Fn(String) -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Next> + Send + 'static,
+    {
         let permits = Arc::new(Semaphore::new(workers));
         let work = Arc::new(work);
         loop {
             let Ok(permit) = permits.clone().acquire_owned().await else { return };
+            if let Some(first) = first {
+                let _ = tokio::time::timeout(HOLD, first.until_at_most(workers)).await;
+            }
             let (lane, key) = self.next().await;
             let (queue, work) = (self.clone(), work.clone());
             tokio::spawn(async move {
@@ -122,6 +141,21 @@ impl Queue {
                 drop(turn);
                 drop(permit);
             });
+        }
+    }
+
+    /// Returns once no more keys than these wait for their turn.
+    async fn until_at_most(&self, most: usize) {
+        loop {
+            let waiting = {
+                let mut state = self.state();
+                state.promote(self.clock.read().latest());
+                state.queued.len()
+            };
+            if waiting <= most {
+                return;
+            }
+            tokio::time::sleep(LOOK).await;
         }
     }
 
@@ -284,6 +318,44 @@ mod tests {
         queue.add_at("ns", "a", now - SignedDuration::from_secs(1));
         assert_eq!(queue.next().await.1, "a");
         assert!(queue.state().later.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_comes_behind_another_queue_waits_until_that_is_worked_off_but_not_for_ever() {
+        let (first, second) = (Arc::new(queue()), Arc::new(queue()));
+        let served = Arc::new(Mutex::new(vec![]));
+        (0..3).for_each(|n| first.add("ns", &format!("first-{n}")));
+        (0..2).for_each(|n| second.add("ns", &format!("second-{n}")));
+        let serving = tokio::spawn({
+            let (first, second, served) = (first.clone(), second.clone(), served.clone());
+            async move {
+                let note = move |key| {
+                    served.lock().unwrap().push(key);
+                    std::future::ready(Next::Done)
+                };
+                second.serve_behind(Some(&first), 1, note).await;
+            }
+        });
+        let count = || served.lock().unwrap().len();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(count(), 0, "three wait, and one worker cannot take them at once");
+        // One key goes after a while, whatever waits.
+        let begun = first.clock.monotonic();
+        while count() == 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+        assert!(first.clock.monotonic().duration_since(begun) >= HOLD / 2);
+        // The next goes at once when only as many wait as are taken next.
+        let begun = first.clock.monotonic();
+        first.next().await;
+        first.next().await;
+        while count() == 1 {
+            tokio::time::sleep(LOOK).await;
+        }
+        assert!(first.clock.monotonic().duration_since(begun) < HOLD / 2);
+        serving.abort();
     }
 
     #[test]

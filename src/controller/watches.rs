@@ -289,7 +289,10 @@ impl Operator {
         self.classes_changed.notify_one();
         self.policies_changed.notify_one();
         self.locks_changed.notify_one();
-        for lease in self.world.leases.list() {
+        // What has been due longest ends first.
+        let mut leases = self.world.leases.list();
+        leases.sort_by_key(|lease| lease.spec.expires_at);
+        for lease in leases {
             self.leases.add(&lease.spec.request_namespace, &lease.name_any());
         }
         self.wake_pending();

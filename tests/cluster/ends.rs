@@ -8,4 +8,5 @@ mod policy;
 mod restart;
 mod retention;
 mod secrets;
+mod storm;
 mod time;

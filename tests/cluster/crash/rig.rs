@@ -39,6 +39,11 @@ pub struct Rig {
 impl Rig {
     /// Set, with an operator that issues, behind a proxy that disturbs nothing. An ending is late after `bound` seconds.
     pub async fn set(bound: i64) -> Self {
+        Self::set_with(bound, &[]).await
+    }
+
+    /// The same, with more arguments of the operator.
+    pub async fn set_with(bound: i64, more: &[&str]) -> Self {
         let private = support::private(Options::default()).await;
         let stage = &private.stage;
         let proxy = Proxy::start(&stage.cluster, Script::quiet()).await.unwrap();
@@ -49,7 +54,7 @@ impl Rig {
         stage.platform(support::class(CLASS)).await.unwrap();
         stage.platform(support::permit(NAMESPACE, NAMESPACE, ACCOUNT, CLASS, json!({}))).await.unwrap();
         // Requests of a whole test stay, so that the auditor sees what became of each.
-        let args = ["--keep-clean", "10m", "--keep-per-identity", "1000"].map(String::from).to_vec();
+        let args = ["--keep-clean", "10m", "--keep-per-identity", "1000"].iter().chain(more).map(|arg| (*arg).to_owned()).collect();
         let options = OperatorOptions { server: Some(proxy.url().clone()), args, ..OperatorOptions::default() };
         let operator = stage.operator(&daypass(), options).await.unwrap();
         operator.ready().await.unwrap();

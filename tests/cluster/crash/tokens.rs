@@ -18,7 +18,7 @@ use super::{
 use crate::support::{LENT, permit};
 
 const CLASS: &str = "crash-tokens";
-const FORMS: [Form; 2] = [Form { class: CLASS, delivery: Delivery::Sealed }, Form { class: CLASS, delivery: Delivery::Secret }];
+pub const FORMS: [Form; 2] = [Form { class: CLASS, delivery: Delivery::Sealed }, Form { class: CLASS, delivery: Delivery::Secret }];
 
 /// Longer than an API server remembers a token, so that one which nobody used is refused at once.
 const COURSE_TTL: u64 = 14;
@@ -30,8 +30,12 @@ const GRANTED_WITHIN: Duration = Duration::from_secs(90);
 const SETTLES_WITHIN: Duration = Duration::from_secs(90);
 
 /// A rig with a class that lends an account.
-async fn set() -> Rig {
-    let rig = Rig::set(60).await;
+pub async fn set() -> Rig {
+    lending(Rig::set(60).await).await
+}
+
+/// Lends an account on this rig.
+pub async fn lending(rig: Rig) -> Rig {
     rig.see_every_token();
     let class = json!({
         "apiVersion": "daypass.dev/v1alpha1", "kind": "CredentialClass", "metadata": {"name": CLASS},
