@@ -219,7 +219,7 @@ fn a_lease_that_closes_early_late_or_without_proof_is_found() {
 
     let mut unproven = world();
     unproven.close(Proof::NeverReleased, second(-60));
-    finds(&auditor().judge(&unproven.sight), "closed as never released, but its certificate was seen");
+    finds(&auditor().judge(&unproven.sight), "closed as never released, but its credential was seen");
 
     let mut late = world();
     late.time(second(11));
