@@ -142,6 +142,7 @@ impl Operator {
             bound: secret_fact(self.tokens.bound_is_gone(&name), stuck.bound.as_ref(), after_end),
             token: self.tokens.fact(&name, clocks.own),
             list: ListFact::None,
+            since: None,
         };
         if lease.state() == Some(LeaseState::Revoking) {
             facts.list = self.lists.verdict(lease, &self.world, &self.settings.namespace, clocks.own);
@@ -152,6 +153,7 @@ impl Operator {
             facts.lock = self.world.lock_on(lease, earliest);
         }
         if !open || lifecycle::cause(&facts).is_some() {
+            facts.since = open.then(|| self.notes.ends_since(&name, clocks.latest()));
             return facts;
         }
         facts.pod = self.pod_fact(lease).await;
@@ -163,6 +165,9 @@ impl Operator {
         facts.verdict = self.notes.verdict(&name).filter(|(reason, _)| !pending || *reason == EndReason::Abandoned);
         if self.settings.draining {
             facts.verdict = Some((EndReason::Drained, leaving::WHY.into()));
+        }
+        if lifecycle::cause(&facts).is_some() {
+            facts.since = Some(self.notes.ends_since(&name, clocks.latest()));
         }
         facts
     }

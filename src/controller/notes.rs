@@ -32,6 +32,8 @@ struct Inner {
     secret_gone: HashSet<String>,
     /// Requests that this process may have reserved a Secret for, by UID.
     reserved: HashSet<String>,
+    /// When something that ends an open lease was first seen.
+    ends_since: HashMap<String, Timestamp>,
     /// What kept the end of a lease from being proven last.
     keeps: HashMap<String, String>,
     /// What stood in the way of an answer last, by request UID.
@@ -114,6 +116,11 @@ impl Notes {
         self.lock().secret_gone.contains(lease)
     }
 
+    /// When something that ends the lease was first seen: now, unless it was before.
+    pub fn ends_since(&self, lease: &str, now: Timestamp) -> Timestamp {
+        *self.lock().ends_since.entry(lease.to_owned()).or_insert(now)
+    }
+
     /// This kept the end of the lease from being proven, or nothing did.
     pub fn kept(&self, lease: &str, what: Option<String>) {
         let mut inner = self.lock();
@@ -152,6 +159,7 @@ impl Notes {
         inner.verdicts.remove(lease);
         inner.secret_gone.remove(lease);
         inner.keeps.remove(lease);
+        inner.ends_since.remove(lease);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

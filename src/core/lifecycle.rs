@@ -48,6 +48,8 @@ pub struct Facts<'a> {
     pub token: TokenFact,
     /// The revocation list that the certificate's serial number goes onto.
     pub list: ListFact,
+    /// When this process first saw what ends it, where that was before now: until it is written down each look would see it begin again.
+    pub since: Option<Timestamp>,
 }
 
 /// What verifiers find of a certificate on the revocation list of its authority.
@@ -198,7 +200,8 @@ pub fn step(facts: &Facts<'_>) -> Step {
 pub fn cause(facts: &Facts<'_>) -> Option<Ending> {
     let spec = facts.spec;
     let now = latest(facts);
-    let ending = |reason, message: String| Some(Ending { reason, time: now, message, lock: None });
+    let since = facts.since.unwrap_or(now).min(now);
+    let ending = |reason, message: String| Some(Ending { reason, time: since, message, lock: None });
     if now >= spec.expires_at {
         // A token always says a later end of its own than the grant has.
         let shortened = spec.x509.as_ref().is_some_and(|x509| spec.expires_at < x509.not_after);

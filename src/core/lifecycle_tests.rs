@@ -77,6 +77,7 @@ pub(super) fn facts(spec: &CredentialLeaseSpec, now: i64) -> Facts<'_> {
         bound: SecretFact::There,
         token: TokenFact::Unasked { gone_since: at(0) },
         list: ListFact::None,
+        since: None,
     }
 }
 
@@ -306,6 +307,7 @@ fn any_facts() -> impl Strategy<Value = (CredentialLeaseSpec, Facts<'static>)> {
             bound: SecretFact::Gone,
             token: TokenFact::Unasked { gone_since: at(0) },
             list,
+            since: None,
         };
         (spec, facts)
     })

@@ -48,6 +48,17 @@ fn a_token_is_not_shown_before_an_api_server_can_know_that_it_was_taken_back() {
 }
 
 #[test]
+fn a_grant_ended_when_its_cause_was_first_seen_and_not_when_that_is_written_down() {
+    let spec = token(Delivery::Sealed, true);
+    let mut refused = facts(&spec, 53);
+    (refused.request, refused.since) = (RequestFact::Gone, Some(at(50)));
+    (refused.bound, refused.token) = (SecretFact::Gone, TokenFact::Refused);
+    assert!(matches!(&run(refused.clone())[0], Step::Close(ending, Proof::TokenRefused) if ending.time == at(50)));
+    refused.token = TokenFact::Accepted { again: at(54) };
+    assert!(matches!(&run(refused)[0], Step::Mark(ending) if ending.time == at(50)));
+}
+
+#[test]
 fn one_that_is_still_accepted_out_of_a_cache_is_said_to_be_revoking_and_asked_about_again() {
     let spec = token(Delivery::Sealed, true);
     let mut cached = facts(&spec, 100);

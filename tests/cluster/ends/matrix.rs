@@ -10,7 +10,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use daypass::{
     api::{CredentialLease, Delivery, EndReason, RequestState, lease::LeaseState},
-    core::decide::DELETED_POLICY_GRACE,
+    core::{decide::DELETED_POLICY_GRACE, lifecycle::NEWS_TRAVELS},
 };
 use futures::{FutureExt, StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     scene::SOON,
-    support::{Running, shared},
+    support::{Running, never_peeked, shared},
 };
 
 /// Cells that are played at once: most of the time they wait for a date.
@@ -45,6 +45,8 @@ async fn whatever_ends_a_grant_of_whatever_kind_what_worked_before_is_refused_af
     let outcomes: Vec<(Cell, bool)> = stream::iter(cells).map(play).buffer_unordered(AT_ONCE).collect().await;
     let failed: Vec<String> = outcomes.iter().filter(|(_, held)| !held).map(|(cell, _)| cell.name()).collect();
     assert_eq!((outcomes.len(), failed), (66, Vec::new()), "what each of these said stands above");
+    // In all that was tested on this control plane so far.
+    never_peeked(&here.stage);
 }
 
 #[test]
@@ -90,6 +92,11 @@ fn ended_as_it_should(cell: Cell, lease: &CredentialLease, held: &Held, struck: 
         _ => struck.from + grace..=struck.to + grace + LATE,
     };
     assert!(expected.contains(&ended), "{name}: ended {ended}, expected {expected:?}");
+    if cell.kind == Kind::Token {
+        // Nobody asks before that, so nothing can be proven sooner after what struck it.
+        let taken = closed.duration_since(ended);
+        assert!(taken >= NEWS_TRAVELS, "{name}: dead {taken:#} after its end: that is not when it ended");
+    }
     let not_after = held.granted.lease.spec.not_after();
     let dead_by = match cell.kind {
         Kind::Token => ended + TOKEN_DEAD_WITHIN,
