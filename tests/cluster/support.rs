@@ -93,15 +93,35 @@ async fn set(options: Options) -> Stage {
 /// A right to a control plane of one's own; at most two at a time fit the machine.
 pub struct Private {
     /// The stage; no operator runs on it yet.
-    pub stage: Stage,
+    pub stage: Arc<Stage>,
     /// Held for as long as the control plane is there.
-    pub turn: SemaphorePermit<'static>,
+    _turn: SemaphorePermit<'static>,
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            never_peeked(&self.stage);
+        }
+    }
+}
+
+/// Whatever was done here, the operator has not read, listed or watched a Secret of anybody else's namespace: told by the audit log.
+pub fn never_peeked(stage: &Stage) {
+    let name = stage.operator_name();
+    let account = format!("system:serviceaccount:{}:{}", name.namespace, name.service_account);
+    let calls = stage.cluster.audit().unwrap();
+    let reads = |call: &&devcluster::audit::Event| ["get", "list", "watch"].iter().any(|verb| call.is(verb, "secrets"));
+    let elsewhere = |call: &&devcluster::audit::Event| call.object_ref.as_ref().is_some_and(|on| on.namespace != name.namespace);
+    let peeked: Vec<_> = calls.iter().filter(|call| call.username() == account).filter(reads).filter(elsewhere).collect();
+    let said: Vec<_> = peeked.iter().map(|call| format!("{} {}", call.verb, call.request_uri)).collect();
+    assert_eq!(said, Vec::<String>::new(), "Secrets of tenants are never read");
 }
 
 /// A control plane of one's own with Daypass installed and no operator process.
 pub async fn private(options: Options) -> Private {
     let turn = turn().await;
-    Private { stage: set(options).await, turn }
+    Private { stage: Arc::new(set(options).await), _turn: turn }
 }
 
 /// The right to start a control plane: at most two at a time fit the machine.

@@ -25,20 +25,21 @@ const HOME: &str = "daypass-system";
 pub struct House {
     pub stage: Arc<Stage>,
     pub kubelet: Kubelet,
-    _turn: tokio::sync::SemaphorePermit<'static>,
+    // Last: what it says of the whole run it says when everything else is gone.
+    _private: Private,
 }
 
 impl House {
     /// Set; the operator issues.
     pub async fn set() -> Self {
-        let Private { stage, turn } = private(Options::default()).await;
+        let private = private(Options::default()).await;
+        let stage = private.stage.clone();
         let mut deployment = manifests(&stage.values).into_iter().find(|object| object["kind"] == "Deployment").unwrap();
         deployment["spec"]["template"]["spec"]["containers"][0]["args"] = json!(["controller", "--listen", "127.0.0.1:0"]);
         stage.platform(deployment).await.unwrap();
-        let stage = Arc::new(stage);
         let kubelet = Kubelet::begin(&stage);
         kubelet.operator().await;
-        Self { stage, kubelet, _turn: turn }
+        Self { stage, kubelet, _private: private }
     }
 }
 

@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use daypass::api::{EndReason, Proof};
+use daypass::api::{EndReason, Proof, RequestState};
 use devcluster::{
     Options,
     proxy::{Action, Proxy, Script},
     wait,
 };
-use kube::ResourceExt;
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::{
+    Api, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
 use stage::OperatorOptions;
 
 use super::{CACHED, Lending, refused};
 use crate::{
     scene::SOON,
-    support::{daypass, private},
+    support::{Private, daypass, private},
 };
 
 #[tokio::test]
@@ -38,6 +43,68 @@ async fn a_mint_whose_reply_is_lost_is_closed_and_the_next_attempt_leaves_exactl
     lending.requests().delete(&lent.request.name_any(), &Default::default()).await.unwrap();
     refused(&private.stage, &lent.token, CACHED + SOON).await;
     lending.closed(&lent, SOON).await;
+}
+
+/// A stage whose operator is held at its first mint, and what was asked for by then.
+async fn held_at_the_mint() -> (Private, stage::Operator, Proxy) {
+    let private = private(Options::default()).await;
+    let proxy = Proxy::start(&private.stage.cluster, Script::quiet()).await.unwrap();
+    let options = OperatorOptions { server: Some(proxy.url().clone()), ..Default::default() };
+    let operator = private.stage.operator(&daypass(), options).await.unwrap();
+    operator.ready().await.unwrap();
+    proxy.keep_replies(|call| call.path.ends_with("/token"));
+    proxy.play(Script::counting(|call| call.method == "POST" && call.path.ends_with("/token")).before(1, Action::Hang));
+    (private, operator, proxy)
+}
+
+/// Tokens that the API server handed out.
+fn minted(proxy: &Proxy) -> usize {
+    let is_one =
+        |reply: &Vec<u8>| serde_json::from_slice::<serde_json::Value>(reply).is_ok_and(|reply| reply["status"]["token"].is_string());
+    proxy.kept().iter().filter(|reply| is_one(reply)).count()
+}
+
+#[tokio::test]
+async fn an_account_that_is_made_anew_before_the_mint_is_another_and_no_token_of_it_is_minted() {
+    let (private, operator, proxy) = held_at_the_mint().await;
+    let lending = Lending::of(&private.stage, "sealed").await;
+    let key = daypass::issue::seal::OpeningKey::generate().unwrap();
+    let request = lending.ask(json!({"sealTo": key.public_base64()})).await;
+    tokio::time::timeout(SOON, proxy.reached(1)).await.expect("a mint");
+    // Nobody who watches may end the grant before the mint is let go: it is the mint itself that has to be refused.
+    operator.process.pause().await;
+    let accounts = Api::<ServiceAccount>::namespaced(lending.admin.clone(), "lent");
+    accounts.delete("sealed", &Default::default()).await.unwrap();
+    devcluster::workload::service_account(&lending.admin, "lent", "sealed").await.unwrap();
+    proxy.release();
+    let answered = || std::future::ready(proxy.writes().iter().any(|write| write.upstream.is_some()).then_some(()));
+    wait::until("the mint to be answered", SOON, answered).await.unwrap();
+    assert_eq!(minted(&proxy), 0, "a token of another account");
+    operator.process.resume().await;
+    let failed = lending.pod.answer(&request).await.unwrap();
+    assert_eq!(failed.state(), RequestState::Failed, "{:?}", failed.status);
+    let over = || async { private.stage.leases().await.unwrap().iter().all(|lease| lease.is_closed()).then_some(()) };
+    wait::until("the attempt to be closed", CACHED + SOON, over).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_ended_while_its_mint_is_under_way_leaves_no_token() {
+    let (private, operator, proxy) = held_at_the_mint().await;
+    let lending = Lending::of(&private.stage, "sealed").await;
+    let key = daypass::issue::seal::OpeningKey::generate().unwrap();
+    lending.ask(json!({"sealTo": key.public_base64()})).await;
+    tokio::time::timeout(SOON, proxy.reached(1)).await.expect("a mint");
+    let lease = private.stage.leases().await.unwrap().remove(0);
+    let revoke = Patch::Merge(json!({"spec": {"revoke": {"reason": "leaked"}}}));
+    lending.leases().patch(&lease.name_any(), &PatchParams::default(), &revoke).await.unwrap();
+    let bound = lease.spec.token.clone().unwrap().bound_to.name;
+    let gone = || async { lending.secrets("lent").get_opt(&bound).await.unwrap().is_none().then_some(()) };
+    wait::until("what it would be bound to to go", SOON, gone).await.unwrap();
+    proxy.release();
+    let over = || async { lending.leases().get(&lease.name_any()).await.ok().filter(daypass::api::CredentialLease::is_closed) };
+    wait::until("the attempt to be closed", CACHED + SOON, over).await.unwrap();
+    assert_eq!(minted(&proxy), 0, "what it is bound to was gone");
+    operator.stop().await;
 }
 
 #[tokio::test]
