@@ -52,7 +52,7 @@ impl Operator {
             let now = self.clock.read().latest();
             let open = self.world.open_leases().into_iter();
             let mut late: Vec<(Overdue, Arc<CredentialLease>)> = open.filter_map(|lease| Some((overdue(&lease, now)?, lease))).collect();
-            late.sort_by(|(a, left), (b, right)| (a.ended, left.name_any()).cmp(&(b.ended, right.name_any())));
+            late.sort_by_key(|(overdue, lease)| (overdue.ended, lease.name_any()));
             let mut classes: BTreeMap<String, Vec<&(Overdue, Arc<CredentialLease>)>> = BTreeMap::new();
             for one in &late {
                 classes.entry(one.1.spec.class_name.clone()).or_default().push(one);
