@@ -21,17 +21,11 @@ pub fn daypass(workspace: &Workspace) -> Result<PathBuf, Error> {
     if ![Architecture::Amd64, Architecture::Arm64].iter().any(|architecture| architecture.target() == host) {
         return Err(Error::Host("daypass", host.to_owned()));
     }
+    let renamed = renamed(workspace);
     let mut flags: Vec<OsString> = FLAGS.iter().map(OsString::from).collect();
-    let mut c_flags = OsString::new();
-    for (from, to) in renamed(workspace) {
-        let with = |option: &str| {
-            let parts = [option.as_ref(), from.as_os_str(), "=".as_ref(), to.as_ref()];
-            parts.into_iter().collect::<OsString>()
-        };
-        flags.push(with("--remap-path-prefix="));
-        c_flags.push(with("-ffile-prefix-map="));
-        c_flags.push(" ");
-    }
+    flags.extend(renamed.iter().map(|(from, to)| flag("--remap-path-prefix=", from, "", to)));
+    // The C compiler compares text, not names of directories: without the slash a neighbour that begins alike would be renamed too.
+    let c_flags = renamed.iter().map(|(from, to)| flag("-ffile-prefix-map=", from, "/", to)).collect::<Vec<_>>().join(" ".as_ref());
     let mut command = cargo(&workspace.root);
     // Said by whoever calls us, these would make another binary.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_bytes().starts_with(b"CARGO_PROFILE_")) {
@@ -46,6 +40,11 @@ pub fn daypass(workspace: &Workspace) -> Result<PathBuf, Error> {
     let status = command.status().map_err(|error| Error::Start("cargo".into(), error))?;
     let built = workspace.target.join(host).join("release/daypass");
     status.success().then_some(built).ok_or_else(|| Error::Command("cargo build".into()))
+}
+
+/// An option that renames a place, and everything below it.
+fn flag(option: &str, from: &Path, end: &str, to: &str) -> OsString {
+    [option.as_ref(), from.as_os_str(), end.as_ref(), "=".as_ref(), to.as_ref(), end.as_ref()].into_iter().collect()
 }
 
 /// Places of this machine, and what the binary calls them instead. Of two that fit the compilers take the last.
@@ -63,6 +62,8 @@ fn renamed(workspace: &Workspace) -> Vec<(PathBuf, String)> {
     renamed.push((workspace.target.clone(), "target".to_owned()));
     // The standard library's sources, where they are installed, are called what they are called where they are not.
     renamed.push((workspace.sysroot.join("lib/rustlib/src/rust"), format!("/rustc/{}", workspace.rustc.commit)));
+    // Of a place within another the inner one says what something is.
+    renamed.sort_by_key(|(place, _)| place.as_os_str().len());
     renamed
 }
 
@@ -103,5 +104,19 @@ mod tests {
             let later = renamed.iter().skip(at + 1).find(|(other, _)| place != other && place.starts_with(other));
             assert_eq!(later, None, "{} would be called what it lies in", place.display());
         }
+    }
+
+    #[test]
+    fn a_neighbour_whose_name_begins_alike_keeps_its_own_name() {
+        // As gcc reads its options: the last whose text fits wins.
+        let called = |path: &str, options: &[OsString]| {
+            let options = options.iter().rev().filter_map(|option| option.to_str()?.split_once('=')?.1.split_once('='));
+            let found = options.filter_map(|(from, to)| Some(format!("{to}{}", path.strip_prefix(from)?))).next();
+            found.unwrap_or_else(|| path.to_owned())
+        };
+        let flags =
+            [("/home/me/.cargo", "cargo"), ("/home/me", "daypass")].map(|(from, to)| flag("-ffile-prefix-map=", from.as_ref(), "/", to));
+        assert_eq!(called("/home/me/src/main.c", &flags), "daypass/src/main.c");
+        assert_eq!(called("/home/me-too/main.c", &flags), "/home/me-too/main.c");
     }
 }
