@@ -154,6 +154,7 @@ impl Bare {
             closed_time: Some(now),
             proof: Some(Proof::NotAfterPassed),
             message: Some("its time ran out".into()),
+            lock: None,
         });
         request.status = status::of_lease(&request, &lease, now);
         let leases = Api::<CredentialLease>::namespaced(self.client.clone(), &self.home);

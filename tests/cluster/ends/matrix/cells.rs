@@ -131,6 +131,7 @@ pub fn shown_elsewhere(reason: EndReason) -> Option<&'static str> {
     match reason {
         EndReason::Drained => Some("leaving"),
         EndReason::NotReleased | EndReason::Abandoned => Some("crash"),
+        EndReason::Locked | EndReason::AbnormalFrequency => Some("locks"),
         EndReason::Expired
         | EndReason::Completed
         | EndReason::PodGone
