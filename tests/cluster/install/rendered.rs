@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
+use daypass::install::guard::STAMPS;
 use serde_json::{Value, json};
 
 use super::tools::{Identity, hooks, kustomize, scratch, source, template};
@@ -95,11 +96,13 @@ async fn the_chart_follows_another_namespace_and_account_everywhere() {
 
 #[tokio::test]
 async fn the_stamp_goes_in_where_it_is_served() {
+    // Each with its binding.
+    let all = 2 * STAMPS.len();
     let stamped = |objects: BTreeMap<Identity, Value>| objects.keys().filter(|[_, kind, _, _]| kind.starts_with("Mutating")).count();
     let with = async |args: &[&str]| stamped(template(args).await.unwrap());
     assert_eq!(with(&["--kube-version", "1.35.4"]).await, 0);
-    assert_eq!(with(&["--kube-version", "1.36.0"]).await, 4);
-    assert_eq!(with(&["--kube-version", "1.35.4", "--set", "stamp=Always"]).await, 4);
+    assert_eq!(with(&["--kube-version", "1.36.0"]).await, all);
+    assert_eq!(with(&["--kube-version", "1.35.4", "--set", "stamp=Always"]).await, all);
     assert_eq!(with(&["--set", "stamp=Never"]).await, 0);
-    assert_eq!(with(&["--kube-version", "1.35.4", "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"]).await, 4);
+    assert_eq!(with(&["--kube-version", "1.35.4", "--api-versions", "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"]).await, all);
 }
