@@ -198,8 +198,8 @@ impl Operator {
         let issuer = signer.issuer_id();
         let newest = self.lists.newest(issuer);
         let life = life.or(published.as_ref().map(|p| p.list.life().as_secs())).unwrap_or(LIFE);
-        let before = published.iter().map(|p| &p.list).chain(&newest).flat_map(|list| &list.revoked);
-        let wanted: Vec<Revoked> = before.chain(ledger).filter(|one| one.until > now).copied().collect();
+        let wanted =
+            still_needed([published.as_ref().map_or(&[], |p| &p.list.revoked), newest.as_ref().map_or(&[], |l| &l.revoked), ledger], now);
         if let Some(Published { list, .. }) = &published {
             let due = revocation::due(list.this_update, list.next_update);
             let known: HashMap<Serial, Timestamp> = list.revoked.iter().map(|one| (one.serial, one.until)).collect();
@@ -314,6 +314,27 @@ enum Fresh {
     Good(Timestamp),
 }
 
+/// What has to stand on the next list: what stands on the published one, on the newest that this process has seen, and what the ledger says,
+/// each of which may be behind the others.
+fn still_needed(known: [&[Revoked]; 3], now: Timestamp) -> Vec<Revoked> {
+    known.into_iter().flatten().filter(|one| one.until > now).copied().collect()
+}
+
 fn is_good(raw: &RawList, now: Timestamp) -> bool {
     list_good_until(&raw.der).is_some_and(|until| until > now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_stays_that_only_one_of_those_who_know_still_tells_of_and_goes_when_nobody_needs_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let one = [Revoked { serial: Serial::parse("0a").unwrap(), since: at(10), until: at(100) }];
+        for known in [[&one[..], &[], &[]], [&[], &one[..], &[]], [&[], &[], &one[..]]] {
+            assert_eq!(still_needed(known, at(99)), one);
+            assert_eq!(still_needed(known, at(100)), []);
+        }
+    }
 }

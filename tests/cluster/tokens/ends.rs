@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use daypass::api::{EndReason, Proof, RequestState, request::RevocationKind};
 use devcluster::{wait, workload};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec},
+    core::v1::ServiceAccount,
+};
 use kube::{
     Api, ResourceExt,
-    api::{Patch, PatchParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::json;
 
@@ -113,6 +116,14 @@ async fn an_account_that_is_made_anew_ends_what_was_lent_of_it_and_is_lent_again
     assert!(lending.whoami(&after.token).await.is_some());
 }
 
+/// Whether somebody for whom a token is meant is told by the API server that it is good.
+async fn accepted_for(lending: &Lending<'_>, token: &str, audience: &str) -> bool {
+    let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![audience.to_owned()]) };
+    let review = TokenReview { spec, ..Default::default() };
+    let reviewed = Api::<TokenReview>::all(lending.admin.clone()).create(&PostParams::default(), &review).await.unwrap();
+    reviewed.status.unwrap().authenticated == Some(true)
+}
+
 #[tokio::test]
 async fn a_token_for_others_is_asked_about_with_their_audiences() {
     let here = shared();
@@ -123,6 +134,15 @@ async fn a_token_for_others_is_asked_about_with_their_audiences() {
     assert!(lending.whoami(&lent.token).await.is_none(), "it is not for the API server, alive or not");
     let ended = lending.ended(&lent, SOON + Duration::from_secs(14)).await;
     assert_eq!(ended.proof, Some(Proof::TokenRefused), "refused with its own audiences, with which it was accepted before");
+
+    // Shown without them it is refused from the first: while those whom it is for have it accepted, that proves nothing.
+    let used = lending.sealed("5m").await;
+    assert!(accepted_for(&lending, &used.token, "vault.example").await);
+    let revoke = Patch::Merge(json!({"spec": {"revoke": {"reason": "leaked"}}}));
+    lending.leases().patch(&used.lease.name_any(), &PatchParams::default(), &revoke).await.unwrap();
+    let ended = lending.ended(&used, CACHED + SOON).await;
+    assert!(!accepted_for(&lending, &used.token, "vault.example").await, "called dead while it is accepted: {ended:?}");
+    assert_eq!(ended.proof, Some(Proof::TokenRefused));
 }
 
 #[tokio::test]
