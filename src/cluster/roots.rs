@@ -12,8 +12,10 @@ use super::{
     cache::{Cached, Key},
     records::{key_of, version_of},
 };
-use crate::{api::LABEL_ROOTS, install::rights::ROOTS};
+use crate::api::LABEL_ROOTS;
 
+/// The ConfigMap with every root that verifiers should trust.
+pub const ROOTS: &str = "daypass-roots";
 /// Value of the label.
 const PUBLISHED: &str = "published";
 

@@ -15,9 +15,8 @@ use crate::{
         act::{Writer, publish::ca_secret_name},
         cache::Key,
         records::SecretRecord,
-        roots::{self, RootsRecord},
+        roots::{self, ROOTS, RootsRecord},
     },
-    install::rights::ROOTS,
     issue::x509::{Authority, CaError, Lifetimes, Managed, Material, keep_retired},
     secret::Secret,
 };

@@ -15,8 +15,12 @@ use kube::{
 use super::{Writer, post};
 use crate::{
     api::LABEL_CA,
-    cluster::{ApiError, client::call, lists::ListsRecord, roots},
-    install::rights::ROOTS,
+    cluster::{
+        ApiError,
+        client::call,
+        lists::ListsRecord,
+        roots::{self, ROOTS},
+    },
     secret::Secret,
 };
 
