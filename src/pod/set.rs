@@ -69,8 +69,14 @@ fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SetError
 pub struct Directory {
     path: PathBuf,
     mode: u32,
-    // Released when it is closed.
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Directory {
+    /// Closing alone would leave it held for as long as a child that is just being started has its copy of the file.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Directory {
@@ -87,7 +93,7 @@ impl Directory {
             Err(TryLockError::WouldBlock) => return Err(SetError::Held(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed("lock", &lock_path)(error)),
         }
-        let directory = Self { path: path.to_owned(), mode, _lock: lock };
+        let directory = Self { path: path.to_owned(), mode, lock };
         directory.sweep(fs::read_link(path.join(CURRENT)).ok().as_deref())?;
         Ok(directory)
     }
