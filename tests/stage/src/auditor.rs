@@ -180,14 +180,17 @@ impl Auditor {
         for secret in sight.secrets.iter().filter(|secret| is_filled(secret)) {
             let recorded =
                 |lease: &&CredentialLease| lease.spec.secret.as_ref().is_some_and(|recorded| Some(&recorded.uid) == secret.uid().as_ref());
-            // Of several attempts the one that speaks of this very Secret.
+            // Of several attempts the one that speaks of this very Secret. One that began after the first look may have filled it since, in
+            // the place of one that was closed before.
             let of_it = |leases: &[CredentialLease]| {
                 let mut of_request: Vec<_> = leases.iter().filter(|lease| lease.spec.request_uid == owner_uid(secret)).collect();
                 of_request.sort_by_key(|lease| (!recorded(lease), lease.is_closed()));
                 of_request.first().map(|lease| (*lease).clone())
             };
+            let began_since = !sight.before.iter().any(|lease| recorded(&lease)) && sight.after.iter().any(|lease| recorded(&lease));
+            let before = of_it(&sight.before).filter(|_| !began_since);
             let what = name_of(secret);
-            match (of_it(&sight.before), of_it(&sight.after)) {
+            match (before, of_it(&sight.after)) {
                 (None, None) => wrong.push(format!("{what} holds a credential without any lease")),
                 (Some(lease), _) if lease.is_closed() => {
                     wrong.push(format!("{what} holds a credential though {} is Closed", name_of(&lease)))

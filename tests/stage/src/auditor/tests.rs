@@ -418,3 +418,33 @@ fn a_second_attempt_is_one_of_a_token_and_comes_after_the_first_is_closed_as_aba
     add(&mut world, "c");
     finds(&auditor().judge(&world.sight), "/again is a second lease of request c");
 }
+
+#[test]
+fn what_an_attempt_fills_that_began_after_the_first_look_is_not_laid_to_the_closed_one_before_it() {
+    let mut world = with_a_token();
+    let closed = |lease: &mut CredentialLease, uid: &str| {
+        let (state, reason) = (Some(LeaseState::Closed), Some(daypass::api::EndReason::Abandoned));
+        let proof = Some(Proof::BoundObjectGone);
+        lease.status = Some(CredentialLeaseStatus { state, reason, proof, ..CredentialLeaseStatus::default() });
+        lease.spec.secret.as_mut().unwrap().uid = uid.into();
+    };
+    let second = world.sight.after.iter().find(|lease| lease.spec.request_uid == "s").cloned().map(|mut lease| {
+        (lease.spec.attempt, lease.metadata.name, lease.metadata.uid) = (1, Some("again".into()), Some("again".into()));
+        lease
+    });
+    world.leases(|lease| {
+        if lease.spec.request_uid == "s" {
+            closed(lease, "an earlier one")
+        }
+    });
+    world.sight.after.extend(second);
+    assert_eq!(auditor().judge(&world.sight), Vec::<String>::new());
+
+    // The Secret of the closed attempt itself may not lie there.
+    world.leases(|lease| {
+        if lease.spec.request_uid == "s" && lease.spec.attempt == 0 {
+            closed(lease, "secret")
+        }
+    });
+    finds(&auditor().judge(&world.sight), "holds a credential though CredentialLease /lease-s is Closed");
+}
