@@ -1,4 +1,5 @@
-//! Two thousand grants that are due in the same second, and new requests among them: none is lost, and what ends goes before what is new.
+//! Hundreds of grants that end at once, and new requests among them: none is lost, and what ends goes before what is new. Ten thousand are for
+//! `cargo xtask bench revoke`.
 
 use std::time::Duration;
 
@@ -19,14 +20,14 @@ use crate::{
     support::{daypass, private},
 };
 
-const GRANTS: usize = 2000;
-const NEW: usize = 60;
+const GRANTS: usize = 500;
+const NEW: usize = 120;
 /// A grant takes milliseconds; this is for an unoptimised operator on a busy machine.
 const GRANTED_WITHIN: Duration = Duration::from_secs(240);
 const ENDED_WITHIN: Duration = Duration::from_secs(180);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_thousand_grants_that_are_due_in_the_same_second_all_end_and_before_anything_new_is_granted() {
+async fn hundreds_of_grants_that_end_at_once_all_end_and_what_is_new_waits_meanwhile() {
     let private = private(Options::default()).await;
     let stage = &private.stage;
     let operator = stage.operator(&daypass(), OperatorOptions { log: "warn,daypass=info".into(), ..Default::default() }).await.unwrap();
@@ -74,7 +75,8 @@ async fn two_thousand_grants_that_are_due_in_the_same_second_all_end_and_before_
     assert_eq!(Auditor::new(SignedDuration::from_secs(60)).judge(&sight), Vec::<String>::new());
 }
 
-/// When half of what is new was granted, nine tenths of the ends had been written down.
+/// Until nine tenths of the ends had been written down, one new grant a second was made, and those for which the queue of ends had not begun to
+/// fill. How long the ends take is the machine's affair.
 fn ends_went_first(stage: &Stage, resumed: Timestamp) {
     let calls = stage.cluster.audit().unwrap();
     let times = |verb: &str, resource: &str| -> Vec<Timestamp> {
@@ -84,10 +86,12 @@ fn ends_went_first(stage: &Stage, resumed: Timestamp) {
             .map(|call| call.received)
             .collect()
     };
-    let (opened, written) = (times("create", "credentialleases"), times("update", "credentialleases/status"));
+    let (opened, mut written) = (times("create", "credentialleases"), times("update", "credentialleases/status"));
+    written.sort();
     assert_eq!(opened.len(), NEW);
-    let half = opened[NEW / 2];
-    let before = written.iter().filter(|time| **time < half).count();
-    println!("{before} of {} writes of ends came before half of {NEW} grants", written.len());
-    assert!(before >= GRANTS * 9 / 10, "{before} of {} writes of ends came before {half}", written.len());
+    let nearly_all = written[GRANTS * 9 / 10];
+    let meanwhile = opened.iter().filter(|time| **time < nearly_all).count();
+    let most = NEW / 4 + usize::try_from(nearly_all.duration_since(resumed).as_secs()).unwrap();
+    println!("{meanwhile} of {NEW} grants were made before nine tenths of the ends were written down, {most} may be");
+    assert!(meanwhile <= most, "{meanwhile} of {NEW} grants were made meanwhile, more than {most}");
 }
