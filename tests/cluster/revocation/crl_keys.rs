@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::api::{ObjectMeta, PostParams};
 use serde_json::json;
+use stage::Csr;
 
 use super::crl::{judged, revoke, served, with_list};
 use crate::{
@@ -51,8 +52,15 @@ async fn what_the_last_root_signed_is_taken_back_after_the_next_one_signs() {
         Some(())
     })
     .await;
-    // What is asked for while the key changes may be withdrawn, with the advice to ask again.
-    signs_instead_of(&scene, "crl-followed", &issuer(&by_old), "the next root to sign").await;
+    let signed_by_new = || async {
+        let asked = scene.pod.ask_with_csr("crl-followed", Some("30m"), &Csr::new().unwrap()).await.unwrap();
+        let answered = scene.pod.answer(&asked).await.unwrap();
+        // What is asked for while the key changes may be withdrawn, with the advice to ask again.
+        assert!(matches!(answered.state(), RequestState::Active | RequestState::Failed), "{:?}", answered.status);
+        let lease = here.stage.lease_of(&answered).await.unwrap().filter(|_| answered.state() == RequestState::Active)?;
+        (lease.spec.crl().unwrap().issuer != issuer(&by_old)).then_some(())
+    };
+    wait::until("the next root to sign", SOON, signed_by_new).await.unwrap();
     let by_new = scene.granted("30m").await;
     assert_ne!(issuer(&by_new), issuer(&by_old));
 
